@@ -1,0 +1,1 @@
+"""Chat engines behind one protocol."""

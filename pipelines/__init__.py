@@ -1,0 +1,1 @@
+"""What happens to rows: Arrow, NumPy, Ray Data."""

@@ -1,0 +1,1 @@
+"""Decisions about one row, made from columns alone."""

@@ -1,0 +1,1 @@
+"""Stages that write numbers or vectors about a row: one file per scorer."""

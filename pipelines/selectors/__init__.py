@@ -1,0 +1,1 @@
+"""Decisions about a set of rows, made from columns alone."""

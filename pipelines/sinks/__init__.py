@@ -1,0 +1,1 @@
+"""What the curated rows are written as: one file per format."""

@@ -1,0 +1,1 @@
+"""Search over loss weights and data settings, on Ray Tune."""
