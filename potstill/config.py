@@ -9,10 +9,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
-from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, list_all_errors
-
-
-_KNOWN_ERRORS = frozenset(error["type"] for error in list_all_errors())
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 
 class Settings(BaseModel):
@@ -32,21 +29,14 @@ class Settings(BaseModel):
 
 def _with_hint(detail: ErrorDetails, cls: type[Settings]) -> InitErrorDetails:
     """The same mistake; an unknown key of ``cls`` itself also says which keys there are."""
-    loc = detail["loc"]
-    if detail["type"] != "extra_forbidden" or len(loc) != 1:
-        kind = detail["type"]
-        if kind == "value_error" or kind not in _KNOWN_ERRORS:
-            return InitErrorDetails(type=_custom(kind, detail["msg"]), loc=loc, input=detail["input"])
-        return InitErrorDetails(type=kind, loc=loc, input=detail["input"], ctx=detail.get("ctx", {}))
-    names = sorted(cls.model_fields)
-    close = difflib.get_close_matches(str(loc[0]), names, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    message = f"unknown key; {hint}allowed: {', '.join(names)}"
-    return InitErrorDetails(type=_custom("unknown_key", message), loc=loc, input=detail["input"])
-
-
-def _custom(kind: str, message: str) -> PydanticCustomError:
-    return PydanticCustomError(kind, "{message}", {"message": message})  # pyright: ignore[reportArgumentType]
+    loc, kind, message = detail["loc"], detail["type"], detail["msg"]
+    if kind == "extra_forbidden" and len(loc) == 1:
+        names = sorted(cls.model_fields)
+        close = difflib.get_close_matches(str(loc[0]), names, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        kind, message = "unknown_key", f"unknown key; {hint}allowed: {', '.join(names)}"
+    same = PydanticCustomError(kind, "{message}", {"message": message})  # pyright: ignore[reportArgumentType]
+    return InitErrorDetails(type=same, loc=loc, input=detail["input"])
 
 
 T = TypeVar("T", bound=Settings)
