@@ -1,0 +1,200 @@
+"""A run directory on a local disk or any fsspec URL, with atomic writes and a lock.
+
+Every write goes aside first: on a local disk to ``.tmp-*`` in the same folder, flushed to the disk and renamed; on an
+object store the put of a whole object is atomic already. A reader sees the old file or the new one, never a part.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+
+from potstill.config import RequestError
+
+LOCK = ".lock"
+LOCK_SECONDS = 60.0
+"""A lock on an object store whose holder has not refreshed it for this long is taken over."""
+
+
+class RunDir:
+    """Files below one root. Small and picklable: it holds the URL and opens the filesystem where it is used."""
+
+    def __init__(self, url: str | os.PathLike[str]) -> None:
+        self.url = str(url)
+        self._fs, self._root = fsspec.url_to_fs(self.url)
+        self.local = isinstance(self._fs, LocalFileSystem)
+
+    def __reduce__(self) -> tuple[type[RunDir], tuple[str]]:
+        return RunDir, (self.url,)
+
+    def path(self, name: str) -> str:
+        """Full path of a file in the directory, for the filesystem at hand."""
+        return posixpath.join(self._root, name)
+
+    def exists(self, name: str = "") -> bool:
+        return bool(self._fs.exists(self.path(name)))
+
+    def list(self, folder: str) -> list[str]:
+        """Sorted names of the files in a folder (no folders, no hidden or unfinished files); empty if it is missing."""
+        self._fs.invalidate_cache()
+        try:
+            entries = self._fs.ls(self.path(folder), detail=True)
+        except FileNotFoundError:
+            return []
+        names = (posixpath.basename(entry["name"]) for entry in entries if entry["type"] == "file")
+        return sorted(name for name in names if not name.startswith("."))
+
+    def size(self, name: str) -> int:
+        """Bytes of a file."""
+        return int(self._fs.size(self.path(name)))
+
+    def open(self, name: str) -> IO[bytes]:
+        """A file for reading, seekable."""
+        return self._fs.open(self.path(name), "rb")
+
+    def read_bytes(self, name: str) -> bytes:
+        with self.open(name) as file:
+            return file.read()
+
+    def read_json(self, name: str) -> Any:
+        return json.loads(self.read_bytes(name))
+
+    def remove(self, name: str) -> None:
+        """Delete a file; a missing one is fine."""
+        if self._fs.exists(self.path(name)):
+            self._fs.rm_file(self.path(name))
+
+    def write(self, name: str, fill: Callable[[IO[bytes]], object]) -> None:
+        """Create or replace a file with what ``fill`` writes, atomically. On any error the old file stays."""
+        target = self.path(name)
+        if not self.local:
+            with self._fs.open(target, "wb") as file:
+                try:
+                    fill(file)
+                except BaseException:
+                    file.discard() if hasattr(file, "discard") else None
+                    raise
+            return
+        folder = Path(target).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = folder / f".tmp-{uuid.uuid4().hex}"
+        try:
+            with aside.open("wb") as file:
+                fill(file)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(target)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+        _sync_folder(folder)
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        self.write(name, lambda file: file.write(data))
+
+    def write_json(self, name: str, value: Any) -> None:
+        self.write_bytes(name, json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
+
+    def write_table(self, name: str, table: pa.Table) -> None:
+        """Parquet, zstd, with statistics; schema metadata is kept."""
+        self.write(name, lambda file: pq.write_table(table, file, compression="zstd", compression_level=1))
+
+    def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """Parquet as a table; of ``columns`` those that the file has."""
+        with self.open(name) as file, pq.ParquetFile(file) as parquet:
+            have = set(parquet.schema_arrow.names)
+            return parquet.read(None if columns is None else [column for column in columns if column in have])
+
+    def read_schema(self, name: str) -> pa.Schema:
+        """Schema of a Parquet file with its metadata; no data is read."""
+        with self.open(name) as file, pq.ParquetFile(file) as parquet:
+            return parquet.schema_arrow
+
+    def check_writable(self) -> None:
+        """Raises :class:`RequestError` when nothing can be written here."""
+        try:
+            self.write_bytes(".probe", b"")
+            self.remove(".probe")
+        except OSError as error:
+            raise RequestError(f"cannot write to {self.url}: {error.strerror or error}; choose another --out") from error
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the directory against a second run. Raises :class:`RequestError` that names the holder."""
+        with _local_lock(self) if self.local else _remote_lock(self):
+            yield
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _holder() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time(), "token": uuid.uuid4().hex}
+
+
+def _busy(run: RunDir, holder: dict[str, Any]) -> RequestError:
+    who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
+    return RequestError(f"{run.url} is in use by {who}; wait for it, or give another --out")
+
+
+@contextmanager
+def _local_lock(run: RunDir) -> Iterator[None]:
+    """The kernel frees an flock when its process dies, however it dies; the text only names the holder."""
+    import fcntl
+
+    with Path(run.path(LOCK)).open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise _busy(run, json.loads(file.read() or "{}")) from None
+        file.truncate(0)
+        file.write(json.dumps(_holder()))
+        file.flush()
+        yield
+
+
+@contextmanager
+def _remote_lock(run: RunDir) -> Iterator[None]:
+    """A lease that a thread refreshes. Object stores have no lock: two runs started in one second can both win."""
+    import threading
+
+    if run.exists(LOCK):
+        holder = run.read_json(LOCK)
+        if time.time() - holder["time"] < LOCK_SECONDS:
+            raise _busy(run, holder)
+    mine = _holder()
+    stop = threading.Event()
+
+    def refresh() -> None:
+        while not stop.wait(LOCK_SECONDS / 4):
+            run.write_json(LOCK, {**mine, "time": time.time()})
+
+    run.write_json(LOCK, mine)
+    thread = threading.Thread(target=refresh, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        run.remove(LOCK)
