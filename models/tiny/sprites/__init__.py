@@ -1,0 +1,1 @@
+"""Sprite sheets of the emoji scenes, and the script that draws them."""
