@@ -11,7 +11,7 @@ from potstill.config import Settings
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """The smallest piece of a source that is read at once: a file, a slice of a Parquet row group, a run of tar members.
+    """The smallest piece of a source that is read at once: a file, a slice of a row group, a run of tar members.
 
     ``key`` is unique in the source and stable; ``version`` changes when the content may have (size and time, or ETag);
     ``rows`` is exactly what :meth:`Source.read` will yield; ``bytes`` is about what it holds; ``at`` is JSON for the
@@ -27,7 +27,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class RawRow:
-    """One input row as it came. ``error`` says why the image could not be had; the row is then quarantined, not lost."""
+    """One input row as it came. ``error`` says why the image could not be had: the row is quarantined, not lost."""
 
     source: str
     image: bytes | None = None

@@ -1,0 +1,169 @@
+"""Encoded bytes to RGB pictures, decoded once per process however many stages ask.
+
+Every special kind of picture is handled on purpose: EXIF orientation is applied, an animation shows its first frame,
+16-bit grey is scaled (Pillow clips it), CMYK is converted, and transparency is laid on white.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+
+import numpy as np
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""Pillow's names of what is opened at all. A file's content decides which it is, never its name."""
+# Importing a plugin registers its format, which Image.open(formats=...) needs.
+_ = BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+CACHE_BYTES = 256 << 20
+"""Decoded pixels that one process keeps, at Pillow's 4 bytes per RGB pixel."""
+
+_TURN = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_open_lock = threading.Lock()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Pillow's remarks about odd metadata are no news to the reader of a log: a bad row has its own error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def open_header(data: bytes) -> Image.Image:
+    """The picture with only its header read, of any size. Raises what Pillow raises.
+
+    Pillow's own limit is off in here (it is a global, hence the lock): the intake checks the size right after this,
+    and names the limit that the plan sets.
+    """
+    with _open_lock, quiet():
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(BytesIO(data), formats=FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def orientation(image: Image.Image) -> int:
+    """EXIF orientation 1..8 of a picture that was just opened; 1 where it is missing or nonsense.
+
+    Pillow turns a TIFF by itself while loading. A PNG's EXIF counts where it stands before the pixels.
+    """
+    if image.format == "TIFF":
+        return 1
+    try:
+        with quiet():
+            value = Image.Image.getexif(image).get(0x0112, 1)
+    except Exception:  # noqa: BLE001 (broken EXIF raises a dozen types, and only means that nothing is to be turned)
+        return 1
+    return value if value in _TURN else 1
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height in pixels after orientation, from the header."""
+    return image.size[::-1] if orientation(image) >= 5 else image.size
+
+
+def convert(data: bytes) -> Image.Image:
+    """A new RGB picture from encoded bytes, upright, on white. Raises what Pillow raises on broken bytes."""
+    image = open_header(data)
+    turn = _TURN.get(orientation(image))
+    with quiet():
+        image.load()
+        rgb = _rgb(image)
+    return rgb.transpose(turn) if turn is not None else rgb
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        return Image.fromarray(_eight_bit(np.asarray(image), sixteen=image.mode.startswith("I;16"))).convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    with_alpha = image.convert("RGBA")
+    white = Image.new("RGB", image.size, "white")
+    white.paste(with_alpha, mask=with_alpha.getchannel("A"))
+    return white
+
+
+def _eight_bit(values: np.ndarray, *, sixteen: bool) -> np.ndarray:
+    """Grey (H, W) uint8 from 16-bit, 32-bit or float grey.
+
+    16-bit covers 0..65535. The other two carry no range: 0..1 (float), 0..255 and 0..65535 are recognised in this
+    order, anything else is stretched from its least to its greatest finite value.
+    """
+    if sixteen:
+        return np.round(values.astype(np.float32) / 257).astype(np.uint8)
+    finite = values[np.isfinite(values)].astype(np.float64)
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    if low >= 0 and high <= 65535:
+        is_float = values.dtype.kind == "f"
+        low, high = 0.0, 1.0 if is_float and high <= 1 else 255.0 if high <= 255 else 65535.0
+    scaled = (values.astype(np.float64) - low) / max(high - low, 1e-12) * 255
+    return np.clip(np.round(np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0)), 0, 255).astype(np.uint8)
+
+
+class _Cache:
+    """Least recently used pictures by id, bounded in bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.held = 0
+        self._images: OrderedDict[str, Image.Image] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, image_id: str) -> Image.Image | None:
+        with self._lock:
+            image = self._images.get(image_id)
+            if image is not None:
+                self._images.move_to_end(image_id)
+            return image
+
+    def put(self, image_id: str, image: Image.Image) -> None:
+        with self._lock:
+            if image_id in self._images:
+                return
+            self._images[image_id] = image
+            self.held += _bytes(image)
+            while self.held > self.limit:
+                _, oldest = self._images.popitem(last=False)
+                self.held -= _bytes(oldest)
+
+
+def _bytes(image: Image.Image) -> int:
+    return image.width * image.height * 4
+
+
+_cache = _Cache(CACHE_BYTES)
+
+
+def decode(image_id: str, data: bytes) -> Image.Image:
+    """The RGB picture of some encoded bytes, see :func:`convert`; shared by all callers, so it must not be changed.
+
+    ``image_id`` is the key under which the process keeps it. Safe to call from several threads.
+    """
+    image = _cache.get(image_id)
+    if image is None:
+        image = convert(data)
+        _cache.put(image_id, image)
+    return image
