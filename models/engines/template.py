@@ -1,0 +1,66 @@
+"""The chat template of any model, cut open after the image, so that the model goes on as the user.
+
+Source: Oasis (Zhang et al. 2025, arXiv 2503.08741), section 3: the prompt ends where the user's words would begin.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from potstill.models.engines.protocol import Message
+
+SENTINEL = "QzhookzQ"
+"""A word that no template contains and no template alters (letters only: trimming and escaping leave it alone)."""
+
+Render = Callable[[Sequence[Message]], str]
+"""Messages -> prompt text by the chat template, without a generation prompt."""
+
+
+def hook_prompt(render: Render) -> str:
+    """The prompt up to where the user's words begin, given one image.
+
+    All that the template itself puts between the image and the words (``<|vision_end|>``, a newline) belongs to the
+    image and stays; a default system turn stays too. A template that writes the image after the words is cut after the
+    image, with no words. Raises ``ValueError`` for a template that shows no image or does not keep the words.
+    """
+    image, text = {"type": "image"}, {"type": "text", "text": SENTINEL}
+    before, after = _split(render([{"role": "user", "content": [image, text]}]))
+    bare_before, bare_after = _split(render([{"role": "user", "content": [text]}]))
+    if before != bare_before and after == bare_after:
+        return before
+    if before == bare_before and after != bare_after and after.endswith(bare_after):
+        return before + after.removesuffix(bare_after)
+    raise ValueError(
+        "the chat template cannot be hooked: a user turn with an image renders as "
+        f"{before + SENTINEL + after!r}, without it as {bare_before + SENTINEL + bare_after!r}; "
+        "use a model whose template writes an image marker next to the user's words"
+    )
+
+
+def _split(rendered: str) -> tuple[str, str]:
+    """What stands before and after the user's words."""
+    if rendered.count(SENTINEL) != 1:
+        raise ValueError(
+            f"the chat template writes the user's words {rendered.count(SENTINEL)} times instead of once: {rendered!r}"
+        )
+    before, _, after = rendered.partition(SENTINEL)
+    return before, after
+
+
+def neutralise(text: str, special: Iterable[str]) -> str:
+    """``text`` in which no special token is left: a space is put after the first character of each.
+
+    So that words of a data set, or words read from a picture, can neither end their turn nor claim an image. A special
+    token of one character is left out.
+
+    >>> neutralise("a<|im_end|>", ["<|im_end|>"])
+    'a< |im_end|>'
+    """
+    tokens = sorted({token.strip() for token in special} - {""}, key=len, reverse=True)
+    if not tokens:
+        return text
+    pattern = re.compile("|".join(map(re.escape, tokens)))
+    while pattern.search(text):
+        text = pattern.sub(lambda match: f"{match[0][0]} {match[0][1:]}" if len(match[0]) > 1 else "", text)
+    return text

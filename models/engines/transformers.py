@@ -1,0 +1,341 @@
+"""A chat engine over the transformers library: any image-text-to-text or causal model, batched with left padding.
+
+Requests are collected until every caller waits, then batched in an order of their own, so that the composition of the
+batches follows from the requests and not from timing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+from transformers.utils import logging
+
+from potstill.models.engines import template
+from potstill.models.engines.decoding import Draw
+from potstill.models.engines.protocol import Completion, Message, Request
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from potstill.models.engines.settings import TransformersEngine
+
+QUIET_TICKS = 8
+"""Turns of the event loop without a new request after which every caller is taken to wait."""
+
+
+def load(settings: TransformersEngine) -> Transformers:
+    """The engine for ``settings``: weights from safetensors only, no code from the model's repository."""
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    device = settings.device if settings.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = "float32" if settings.dtype == "auto" and device == "cpu" else settings.dtype
+    folder = settings.path()
+    name = str(folder) if folder else settings.model
+    where: dict[str, Any] = {"revision": settings.revision or "main", "local_files_only": folder is not None}
+    config = AutoConfig.from_pretrained(name, **where)
+    sees = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    model_class = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        model = model_class.from_pretrained(name, config=config, dtype=dtype, use_safetensors=True, **where)
+        processor = (AutoProcessor if sees else AutoTokenizer).from_pretrained(name, **where)
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+    return Transformers(model.to(device).eval(), processor, sees, settings.max_batch, settings.max_model_len)
+
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    request: Request
+    prompt: str
+    future: asyncio.Future[Completion]
+
+    def group(self) -> tuple[int, int, int]:
+        """Jobs of one group fit in one batch: as many choices (-1: none asked), as many images, as long a reply."""
+        choices = self.request.choices
+        return -1 if choices is None else len(choices), len(self.request.images), self.request.sampling.max_tokens
+
+    def order(self) -> tuple[Any, ...]:
+        return len(self.prompt), self.prompt, self.request.sampling.seed, self.request.choices or ()
+
+
+class _Next(LogitsProcessor):
+    """Draws for every unfinished row; the greedy loop of ``generate`` then takes these tokens."""
+
+    def __init__(self, draws: Sequence[Draw]) -> None:
+        self.draws = draws
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        logits = scores.float()
+        chosen = logits.clone()
+        running = [row for row, draw in enumerate(self.draws) if draw.finish_reason is None]
+        for row in running:
+            chosen[row] = self.draws[row].scores(logits[row])
+        tokens = chosen.argmax(-1).tolist()
+        for row in running:
+            self.draws[row].take(tokens[row], logits[row])
+        return chosen
+
+
+class _Finished(StoppingCriteria):
+    def __init__(self, draws: Sequence[Draw]) -> None:
+        self.draws = draws
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+        done = [draw.finish_reason is not None for draw in self.draws]
+        return torch.tensor(done, device=input_ids.device)
+
+
+class Transformers:
+    """The engine; made by :func:`load`. ``sees`` says whether the model takes images."""
+
+    def __init__(self, model: Any, processor: Any, sees: bool, max_batch: int, max_model_len: int | None) -> None:
+        self._model, self._processor, self._sees, self._max_batch = model, processor, sees, max_batch
+        self._tokenizer = processor.tokenizer if sees else processor
+        self._tokenizer.padding_side = "left"
+        text_config = model.config.get_text_config()
+        limits = [max_model_len, getattr(text_config, "max_position_embeddings", None)]
+        self.max_model_len = min([limit for limit in limits if limit] or [self._tokenizer.model_max_length])
+        """Most tokens of prompt and reply together."""
+        self._tokenizer.model_max_length = 2**62  # the limit is checked here, once the image is counted too
+        ends = model.generation_config.eos_token_id
+        ends = ends if isinstance(ends, list) else [ends]
+        self._eos = sorted({token for token in [*ends, self._tokenizer.eos_token_id] if token is not None})
+        if self._tokenizer.pad_token is None:
+            self._tokenizer.pad_token = self._tokenizer.convert_ids_to_tokens(self._eos[0])
+        model.generation_config = GenerationConfig(eos_token_id=self._eos, pad_token_id=self._tokenizer.pad_token_id)
+        markers = [getattr(processor, f"{name}_token", None) for name in ("image", "video", "audio", "boi", "eoi")]
+        added = [token.content for token in self._tokenizer.added_tokens_decoder.values() if token.special]
+        self._special = {*added, *(mark for mark in markers if isinstance(mark, str))}
+        self._accepts = set(inspect.signature(model.forward).parameters)
+        self._queues: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+        self._servers: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
+
+    def hook_prompt(self) -> str:
+        """The chat template with a user turn that holds one image, cut exactly after the image (Oasis)."""
+        if not self._sees:
+            raise ValueError("this model takes no images and cannot be hooked; choose an image-text-to-text model")
+        return template.hook_prompt(lambda messages: self._render(messages, reply=False))
+
+    async def generate(self, request: Request) -> Completion:
+        """Serve one request. Raises ``ValueError`` for a request the model cannot take (too long, image refused)."""
+        if (request.messages is None) == (request.prompt is None):
+            raise ValueError("a request holds either messages or a prompt, exactly one of them")
+        if request.images and not self._sees:
+            raise ValueError(f"the request holds {len(request.images)} images and this model takes none")
+        prompt = request.prompt if request.messages is None else self._render(request.messages, reply=True)
+        assert prompt is not None
+        loop = asyncio.get_running_loop()
+        job = _Job(request, prompt, loop.create_future())
+        if loop in self._queues:
+            self._queues[loop].append(job)
+        else:
+            self._queues[loop] = [job]
+            self._servers[loop] = loop.create_task(self._serve(loop))
+        return await job.future
+
+    async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Answer the requests of a loop, one batch after the other, until none is left."""
+        queue = self._queues[loop]
+        try:
+            while queue:
+                await _quiet(queue)
+                batch = self._next_batch(queue)
+                for job, answer in zip(batch, self._answer(batch), strict=True):
+                    if job.future.done():
+                        continue
+                    if isinstance(answer, Exception):
+                        job.future.set_exception(answer)
+                    else:
+                        job.future.set_result(answer)
+                await _quiet(queue)
+        finally:
+            del self._queues[loop], self._servers[loop]
+
+    def _next_batch(self, queue: list[_Job]) -> list[_Job]:
+        """Take the next batch: from the largest group, in the order of the requests themselves."""
+        groups: dict[tuple[int, int, int], list[_Job]] = {}
+        for job in queue:
+            groups.setdefault(job.group(), []).append(job)
+        _, jobs = max(groups.items(), key=lambda item: (len(item[1]), item[0]))
+        batch = sorted(jobs, key=_Job.order)[: self._max_batch]
+        taken = set(map(id, batch))
+        queue[:] = [job for job in queue if id(job) not in taken]
+        return batch
+
+    def _answer(self, jobs: Sequence[_Job]) -> list[Completion | Exception]:
+        """One answer or exception for each job; a batch that fails is halved until the failing requests are found."""
+        answer = self._choose if jobs[0].request.choices is not None else self._write
+        try:
+            with torch.inference_mode():
+                return answer(jobs)
+        except Exception as error:  # noqa: BLE001 (whatever it is, it becomes the answer of the request that causes it)
+            if len(jobs) == 1:
+                return [error]
+            middle = len(jobs) // 2
+            return [*self._answer(jobs[:middle]), *self._answer(jobs[middle:])]
+
+    def _write(self, jobs: Sequence[_Job]) -> list[Completion | Exception]:
+        """Free replies."""
+        inputs = self._inputs([job.prompt for job in jobs], [job.request for job in jobs])
+        lengths = inputs["attention_mask"].sum(-1).tolist()
+        long = {row: self._too_long(length, 1) for row, length in enumerate(lengths) if length >= self.max_model_len}
+        if long:
+            rest = iter(
+                self._answer(rows) if (rows := [job for row, job in enumerate(jobs) if row not in long]) else []
+            )
+            return [long[row] if row in long else next(rest) for row in range(len(jobs))]
+        draws = [
+            Draw(job.request.sampling, self.max_model_len - length, self._eos, self._decode)
+            for job, length in zip(jobs, lengths, strict=True)
+        ]
+        self._model.generate(
+            **inputs,
+            do_sample=False,
+            max_new_tokens=max(draw.limit for draw in draws),
+            logits_processor=LogitsProcessorList([_Next(draws)]),
+            stopping_criteria=StoppingCriteriaList([_Finished(draws)]),
+        )
+        return [_completion(draw, length) for draw, length in zip(draws, lengths, strict=True)]
+
+    def _choose(self, jobs: Sequence[_Job]) -> list[Completion | Exception]:
+        """Replies out of the allowed ones: each choice is scored as a whole, by one forward pass over all of them."""
+        rows = len(jobs[0].request.choices or ()) + 1
+        most = max(1, self._max_batch // rows)
+        if len(jobs) > most:
+            parts = [jobs[start : start + most] for start in range(0, len(jobs), most)]
+            return [answer for part in parts for answer in self._answer(part)]
+        texts = [job.prompt + text for job in jobs for text in ("", *self._closed(job.request.choices or ()))]
+        inputs = self._inputs(texts, [job.request for job in jobs for _ in range(rows)])
+        lengths = inputs["attention_mask"].sum(-1).tolist()
+        if max(lengths) > self.max_model_len:
+            raise self._too_long(lengths[0], max(lengths) - lengths[0])
+        totals = self._log_probabilities(inputs, lengths, rows)
+        return [
+            _choice(job, Draw(job.request.sampling, 1, [], self._decode), totals[index], lengths[index * rows :])
+            for index, job in enumerate(jobs)
+        ]
+
+    def _closed(self, choices: Sequence[str]) -> list[str]:
+        """The choices, each with the end token if one of them is the beginning of another."""
+        if not choices or len(set(choices)) < len(choices):
+            raise ValueError(f"choices must be one or more different texts, got {choices!r}")
+        ordered = sorted(choices)
+        open_ended = any(longer.startswith(shorter) for shorter, longer in pairwise(ordered))
+        return [choice + self._tokenizer.eos_token if open_ended else choice for choice in choices]
+
+    def _log_probabilities(
+        self, inputs: Mapping[str, torch.Tensor], lengths: Sequence[int], rows: int
+    ) -> Float[torch.Tensor, "jobs choices"]:
+        """Log-probability (nats) of each choice after its prompt; each job has ``rows`` rows, the first its prompt."""
+        ids, width = inputs["input_ids"], inputs["input_ids"].shape[1]
+        texts = [ids[row, width - length :].tolist() for row, length in enumerate(lengths)]
+        tails = [len(text) - _shared(texts[row - row % rows], text) for row, text in enumerate(texts)]
+        more: dict[str, Any] = {}
+        if "position_ids" in self._accepts and not hasattr(getattr(self._model, "model", None), "get_rope_index"):
+            more["position_ids"] = (inputs["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+        if "logits_to_keep" in self._accepts:
+            more["logits_to_keep"] = max(tails) + 1
+        logits = self._model(**inputs, **more).logits.float()
+        totals = []
+        for row, tail in enumerate(tails):
+            steps = logits[row, logits.shape[1] - tail - 1 : -1].log_softmax(-1)
+            totals.append(steps.gather(-1, ids[row, width - tail :, None]).sum())
+        return torch.stack(totals).view(-1, rows)[:, 1:]
+
+    def _inputs(self, prompts: Sequence[str], requests: Sequence[Request]) -> dict[str, torch.Tensor]:
+        """Tensors for the model; rows are padded on the left. Raises ``ValueError`` when the processor refuses."""
+        bos = self._tokenizer.bos_token
+        options: dict[str, Any] = {"return_tensors": "pt", "padding": True}
+        options["add_special_tokens"] = not (bos and all(prompt.startswith(bos) for prompt in prompts))
+        images = [list(request.images) for request in requests]
+        if any(images):
+            options["images"] = images
+        try:
+            inputs = self._processor(text=list(prompts), **options)
+        except Exception as error:
+            raise ValueError(f"the processor refuses the request: {type(error).__name__}: {error}") from error
+        if "token_type_ids" not in self._accepts:
+            inputs.pop("token_type_ids", None)
+        device, dtype = self._model.device, self._model.dtype
+        return {name: value.to(device, dtype if value.is_floating_point() else None) for name, value in inputs.items()}
+
+    def _render(self, messages: Sequence[Message], *, reply: bool) -> str:
+        """The chat template over ``messages``, whose texts cannot hold special tokens."""
+        clean = [self._clean(message) for message in messages]
+        return self._processor.apply_chat_template(clean, add_generation_prompt=reply, tokenize=False)
+
+    def _clean(self, message: Message) -> dict[str, Any]:
+        content = message["content"]
+        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        clean = [
+            {**part, "text": template.neutralise(part["text"], self._special)} if part["type"] == "text" else dict(part)
+            for part in parts
+        ]
+        plain = "\n".join(part["text"] for part in clean if part["type"] == "text")
+        return {"role": message["role"], "content": clean if self._sees else plain}
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        return self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    def _too_long(self, prompt: int, reply: int) -> ValueError:
+        return ValueError(
+            f"prompt of {prompt} tokens and a reply of at least {reply} do not fit in the context of "
+            f"{self.max_model_len} tokens; shorten the text, shrink the image, or raise max_model_len as far as the "
+            "model goes"
+        )
+
+
+async def _quiet(queue: Sequence[_Job]) -> None:
+    """Return when no request has come for :data:`QUIET_TICKS` turns of the loop."""
+    seen, ticks = len(queue), 0
+    while ticks < QUIET_TICKS:
+        await asyncio.sleep(0)
+        seen, ticks = len(queue), ticks + 1 if len(queue) == seen else 0
+
+
+def _completion(draw: Draw, prompt_tokens: int) -> Completion:
+    asked = draw.sampling.logprobs is not None
+    return Completion(
+        text=draw.text(),
+        prompt_tokens=prompt_tokens,
+        completion_tokens=len(draw.tokens),
+        finish_reason=draw.finish_reason or "length",
+        token_logprobs=tuple(draw.token_logprobs) if asked else None,
+        top_logprobs=tuple(draw.top_logprobs) if asked else None,
+    )
+
+
+def _choice(job: _Job, draw: Draw, totals: Float[torch.Tensor, " choices"], lengths: Sequence[int]) -> Completion:
+    """The drawn choice; ``lengths`` are the tokens of the prompt alone and with each choice."""
+    choices = job.request.choices or ()
+    best = int(draw.scores(totals).argmax())
+    scores = dict(zip(choices, totals.tolist(), strict=True))
+    return Completion(choices[best], lengths[0], lengths[best + 1] - lengths[0], "stop", choice_logprobs=scores)
+
+
+def _shared(one: Sequence[int], other: Sequence[int]) -> int:
+    """Length of the common beginning."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
