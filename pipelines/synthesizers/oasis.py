@@ -1,0 +1,129 @@
+"""Oasis: a picture alone makes the model write an instruction; what is one is copied out and judged.
+
+Source: Oasis (Zhang et al. 2025, arXiv 2503.08741), sections 3.1-3.3: sampling and judges as published; the prompts are
+ours. The judges only write numbers: a ``filter`` stage decides (published: solvability >= 3, clarity >= 3, their sum
+>= 7, hallucination = 5, nonsense = 5) and a ``respond`` stage answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Annotated, ClassVar, Literal
+
+import pyarrow as pa
+from pydantic import Field
+
+from potstill.config import Settings
+from potstill.models.engines.protocol import Completion, Engine, Request, Sampling
+from potstill.pipelines import schema
+from potstill.pipelines.synthesizers import prompts
+from potstill.pipelines.synthesizers.extraction import extracted
+from potstill.pipelines.synthesizers.synthesizer import Columns, Reject, Row, Step, Synthesizer, require, user_turn
+from potstill.pipelines.synthesizers.verdict import verdict
+
+Score = Literal["nonsense", "solvability", "clarity", "hallucination"]
+JUDGES: Mapping[Score, bool] = {"nonsense": False, "solvability": True, "clarity": True, "hallucination": True}
+"""Score -> whether its judge sees the picture; in the order in which they are asked."""
+
+
+class Hook(Settings):
+    """How the model is let go on as the user."""
+
+    temperature: float = Field(default=1.0, ge=0, le=5)
+    top_k: int = Field(default=20, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    min_tokens: int = Field(default=50, ge=0)
+    max_tokens: int = Field(default=512, ge=1)
+    frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
+    """Published: 1.0 for Qwen2.5-VL, with a presence penalty of 1.0."""
+    presence_penalty: float = Field(default=0.0, ge=-2, le=2)
+
+
+class OasisInstruct(Synthesizer):
+    """Reads ``image``; writes ``instruction``, ``<name>_hook`` (all that the model wrote) and its finish reason."""
+
+    kind: Literal["oasis_instruct"] = "oasis_instruct"
+    hook: Hook = Hook()
+    extract_tokens: int = Field(default=512, ge=1)
+    """Most tokens of the extracted instruction."""
+    verbatim: bool = True
+    """Reject an extracted instruction whose letters do not stand in the hooked text: the extractor made it up."""
+    prompts: ClassVar = ("oasis_extract",)
+
+    def reads(self) -> tuple[str, ...]:
+        """The picture."""
+        return (schema.IMAGE,)
+
+    def columns(self) -> Mapping[str, pa.DataType]:
+        """Texts, and why the hooked one ended."""
+        names = (self.column(schema.INSTRUCTION), f"{self.name}_hook", f"{self.name}_hook_finish_reason")
+        return dict.fromkeys(names, pa.string())
+
+    def gate(self) -> str:
+        """The column with the reason of a rejected row."""
+        return f"{self.name}_reason"
+
+    def steps(self, engine: Engine) -> Sequence[Step]:
+        """Hook with the picture alone, then extract without it."""
+        instruction, hook, ended = self.columns()
+        prompt, sampling = engine.hook_prompt(), Sampling(**self.hook.model_dump())
+
+        def ask_hook(row: Row) -> Request:
+            return Request(prompt=prompt, images=(row[schema.IMAGE],), sampling=sampling)
+
+        def read_hook(row: Row, reply: Completion) -> Columns | Reject:
+            return {hook: reply.text, ended: reply.finish_reason} if reply.text.strip() else Reject("empty_hook")
+
+        def ask_extract(row: Row) -> Request:
+            turn = user_turn(prompts.load("oasis_extract").fill(text=row[hook].strip()))
+            return Request(messages=[turn], sampling=Sampling(max_tokens=self.extract_tokens))
+
+        def read_extract(row: Row, reply: Completion) -> Columns | Reject:
+            complete, whole = reply.finish_reason == "stop", row[ended] == "stop"
+            found = extracted(reply.text, row[hook], complete=complete, whole=whole, verbatim=self.verbatim)
+            return found if isinstance(found, Reject) else {instruction: found}
+
+        return Step("hook", ask_hook, read_hook, sees=True), Step("extract", ask_extract, read_extract)
+
+
+class OasisJudge(Synthesizer):
+    """Reads ``image`` and an instruction; writes the scores of :data:`JUDGES`, each 1..5 (int8)."""
+
+    kind: Literal["oasis_judge"] = "oasis_judge"
+    instruction: str = schema.INSTRUCTION
+    """Column with the instruction."""
+    stop_below: dict[Score, Annotated[int, Field(ge=1, le=5)]] = Field(default_factory=dict)
+    """Score -> least value at which the later judges are still asked. Saves their cost; their scores are then null, and
+    judging starts anew when a bound changes. Empty: every row gets all scores, and thresholds may change for free."""
+    max_tokens: int = Field(default=64, ge=1)
+    prompts: ClassVar = tuple(f"oasis_{score}" for score in JUDGES)
+
+    def reads(self) -> tuple[str, ...]:
+        """The picture and the instruction."""
+        return schema.IMAGE, self.instruction
+
+    def columns(self) -> Mapping[str, pa.DataType]:
+        """The four scores."""
+        return {self.column(score): pa.int8() for score in JUDGES}
+
+    def steps(self, engine: Engine) -> Sequence[Step]:
+        """The judge of the text first, then those of text and picture."""
+        return [
+            Step(score, partial(self._ask, score), partial(self._read, score), sees, self._goes_on)
+            for score, sees in JUDGES.items()
+        ]
+
+    def _goes_on(self, row: Row) -> bool:
+        scores = {score: row.get(self.column(score)) for score in self.stop_below}
+        return all(score is None or score >= self.stop_below[name] for name, score in scores.items())
+
+    def _ask(self, score: Score, row: Row) -> Request:
+        text = prompts.load(f"oasis_{score}").fill(instruction=require(row, self.instruction))
+        images = (row[schema.IMAGE],) if JUDGES[score] else ()
+        return Request(
+            [user_turn(text, image=JUDGES[score])], images=images, sampling=Sampling(max_tokens=self.max_tokens)
+        )
+
+    def _read(self, score: Score, row: Row, reply: Completion) -> Columns:
+        return {self.column(score): verdict(reply.text, complete=reply.finish_reason == "stop")}
