@@ -45,6 +45,7 @@ class RunDir:
         return posixpath.join(self._root, name)
 
     def exists(self, name: str = "") -> bool:
+        """Whether a file or folder is there."""
         return bool(self._fs.exists(self.path(name)))
 
     def list(self, folder: str) -> list[str]:
@@ -66,10 +67,12 @@ class RunDir:
         return self._fs.open(self.path(name), "rb")
 
     def read_bytes(self, name: str) -> bytes:
+        """The whole of a small file."""
         with self.open(name) as file:
             return file.read()
 
     def read_json(self, name: str) -> Any:
+        """A JSON file's value."""
         return json.loads(self.read_bytes(name))
 
     def remove(self, name: str) -> None:
@@ -77,8 +80,16 @@ class RunDir:
         if self._fs.exists(self.path(name)):
             self._fs.rm_file(self.path(name))
 
-    def write(self, name: str, fill: Callable[[IO[bytes]], object]) -> None:
-        """Create or replace a file with what ``fill`` writes, atomically. On any error the old file stays."""
+    def remove_tree(self, name: str) -> None:
+        """Delete a folder with all in it; a missing one is fine."""
+        if self._fs.exists(self.path(name)):
+            self._fs.rm(self.path(name), recursive=True)
+
+    def write(self, name: str, fill: Callable[[IO[bytes]], object], *, durable: bool = True) -> None:
+        """Create or replace a file with what ``fill`` writes, atomically. On any error the old file stays.
+
+        ``durable`` waits until it is on the disk; without, it survives the death of processes only.
+        """
         target = self.path(name)
         if not self.local:
             with self._fs.open(target, "wb") as file:
@@ -95,17 +106,21 @@ class RunDir:
             with aside.open("wb") as file:
                 fill(file)
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             aside.replace(target)
         except BaseException:
             aside.unlink(missing_ok=True)
             raise
-        _sync_folder(folder)
+        if durable:
+            _sync_folder(folder)
 
-    def write_bytes(self, name: str, data: bytes) -> None:
-        self.write(name, lambda file: file.write(data))
+    def write_bytes(self, name: str, data: bytes, *, durable: bool = True) -> None:
+        """Create or replace a small file, atomically."""
+        self.write(name, lambda file: file.write(data), durable=durable)
 
     def write_json(self, name: str, value: Any) -> None:
+        """Create or replace a JSON file, atomically."""
         self.write_bytes(name, json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
 
     def write_table(self, name: str, table: pa.Table) -> None:
@@ -129,7 +144,9 @@ class RunDir:
             self.write_bytes(".probe", b"")
             self.remove(".probe")
         except OSError as error:
-            raise RequestError(f"cannot write to {self.url}: {error.strerror or error}; choose another --out") from error
+            raise RequestError(
+                f"cannot write to {self.url}: {error.strerror or error}; choose another --out"
+            ) from error
 
     @contextmanager
     def lock(self) -> Iterator[None]:

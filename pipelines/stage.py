@@ -8,17 +8,58 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 from pydantic import Field, model_validator
 
 from potstill.config import Settings
 
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
 BatchFn = Callable[[pa.Table], Mapping[str, Any]]
 """Takes rows (``sample_id``, ``image_id`` and the columns the stage reads); returns one sequence of equal length for
 each column it writes (lists, NumPy or Arrow arrays; ``None`` is null). It may add ``"error"``: a list with an exception
 for each row that failed and ``None`` for the others; those rows go to quarantine and the rest goes on."""
+
+
+class WorkerFault(Exception):
+    """Raised by a stage whose process cannot go on (a dead engine, a lost GPU): the worker exits and is replaced."""
+
+
+class Resources(Settings):
+    """What one stage gets. Consecutive stages with equal resources share their actors, and so models and pixels."""
+
+    actors: int = Field(default=1, ge=1)
+    """Worker processes."""
+    max_actors: int | None = Field(default=None, ge=1)
+    """Let the pool grow up to this many, when the cluster has room."""
+    num_cpus: float = Field(default=1, ge=0)
+    """CPUs per actor."""
+    num_gpus: float = Field(default=0, ge=0)
+    """GPUs per actor; fractions share one."""
+    memory: int | None = Field(default=None, ge=1)
+    """Bytes of memory to reserve per actor."""
+    custom: dict[str, float] = Field(default_factory=dict)
+    """Custom Ray resources per actor."""
+    batch_rows: int | None = Field(default=None, ge=1)
+    """Rows handed to the stage in one call, instead of the stage's own default."""
+    barrier: bool = False
+    """Finish everything before this stage first, and give back its actors."""
+    python: str | None = None
+    """Python executable of another environment that holds potstill and what the stage needs."""
+    env: dict[str, str] = Field(default_factory=dict)
+    """Environment variables of the actors."""
+
+    def pool(self) -> tuple[Any, ...]:
+        """What must be equal for two stages to share their actors."""
+        return tuple(sorted(self.model_dump(exclude={"batch_rows", "barrier"}, mode="json").items(), key=str))
+
+    def needs(self) -> dict[str, float]:
+        """Ray resources that the smallest pool takes."""
+        each = {"CPU": self.num_cpus, "GPU": self.num_gpus, **self.custom}
+        return {name: amount * self.actors for name, amount in each.items() if amount}
 
 
 class Stage(Settings):
@@ -34,6 +75,10 @@ class Stage(Settings):
             return {**data, "name": data.get("kind") or cls.model_fields["kind"].default}
         return data
 
+    @abstractmethod
+    def reads(self) -> tuple[str, ...]:
+        """Columns that the stage needs."""
+
 
 class RowStage(Stage):
     """A stage that adds columns to each row and never drops one."""
@@ -42,10 +87,6 @@ class RowStage(Stage):
     """Raised when the same settings give other results than before: cached columns are then computed anew."""
     batch_rows: ClassVar[int] = 64
     """Rows handed to the built function in one call, unless the plan's resources say otherwise."""
-
-    @abstractmethod
-    def reads(self) -> tuple[str, ...]:
-        """Columns that the built function needs."""
 
     @abstractmethod
     def writes(self) -> Mapping[str, pa.DataType | None]:
@@ -62,3 +103,29 @@ class RowStage(Stage):
     @abstractmethod
     def build(self) -> BatchFn:
         """Load what the stage needs, on the worker, and return the function of a batch."""
+
+
+def apply(dataset: Dataset, worker: type, args: tuple[Any, ...], resources: Resources, name: str) -> Dataset:
+    """The dataset's blocks through a pool of actors of class ``worker``; a block is one chunk and stays whole."""
+    from ray.data import ActorPoolStrategy
+
+    size = {"size": resources.actors}
+    if resources.max_actors:
+        size = {"min_size": resources.actors, "max_size": max(resources.actors, resources.max_actors)}
+    environment: dict[str, Any] = {}
+    if resources.env:
+        environment["env_vars"] = resources.env
+    if resources.python:
+        environment["py_executable"] = resources.python
+    return dataset.map_batches(
+        type(name, (worker,), {}),
+        fn_constructor_args=args,
+        compute=ActorPoolStrategy(**size),
+        batch_size=None if not resources.num_gpus else 2**31,
+        batch_format="pyarrow",
+        num_cpus=resources.num_cpus,
+        num_gpus=resources.num_gpus or None,
+        memory=resources.memory,
+        resources=resources.custom or None,
+        runtime_env=environment or None,
+    )

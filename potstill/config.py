@@ -62,7 +62,7 @@ class _Loader(yaml.SafeLoader):
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file. Raises :class:`RequestError` when it is missing, unreadable or no mapping."""
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"cannot read the plan {path}: {error}") from error
     except yaml.YAMLError as error:
@@ -84,7 +84,7 @@ def override(tree: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]
         if not sign or not path:
             raise RequestError(f"override {assignment!r} is not of the form key.key=value")
         try:
-            value = yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+            value = yaml.load(text, Loader=_Loader)
         except yaml.YAMLError as error:
             raise RequestError(f"override {assignment!r}: the value is not valid YAML: {error}") from error
         *parents, last = path.split(".")
@@ -103,7 +103,9 @@ def _index(node: list[Any], key: str, path: str) -> int:
     if names.count(key) == 1:
         return names.index(key)
     known = ", ".join(str(name) for name in names if name) or "none"
-    raise RequestError(f"override {path}: no single item {key!r} in the list; items: {known}; or an index below {len(node)}")
+    raise RequestError(
+        f"override {path}: no single item {key!r} in the list; items: {known}; or an index below {len(node)}"
+    )
 
 
 def _child(node: Any, key: str, path: str, *, create: bool) -> Any:

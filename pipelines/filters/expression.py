@@ -1,0 +1,128 @@
+"""A condition over columns, written as in Python, evaluated on whole Arrow columns.
+
+Allowed: column names, numbers, strings, ``True``/``False``, ``+ - * /``, comparisons (chained too), ``in (…)``,
+``and or not``, ``is None`` / ``is not None``, and ``length(column)`` (characters). Null follows Kleene's logic: a
+comparison with null is null. Nothing is ever handed to Python's ``eval``.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_BINARY = {ast.Add: pc.add, ast.Sub: pc.subtract, ast.Mult: pc.multiply, ast.Div: pc.divide}
+_COMPARE = {
+    ast.Eq: pc.equal,
+    ast.NotEq: pc.not_equal,
+    ast.Lt: pc.less,
+    ast.LtE: pc.less_equal,
+    ast.Gt: pc.greater,
+    ast.GtE: pc.greater_equal,
+}
+_ALLOWED = "column names, numbers, strings, + - * /, comparisons, in (...), and, or, not, is None, length(column)"
+
+
+def parse(text: str) -> ast.expr:
+    """The condition as a checked syntax tree. Raises ``ValueError`` that names what is not allowed."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except SyntaxError as error:
+        raise ValueError(f"{text!r} is not a condition: {error.msg}; allowed: {_ALLOWED}") from None
+    _check(tree, text)
+    return tree
+
+
+def _check(node: ast.expr, text: str) -> None:
+    match node:
+        case ast.Name() | ast.Constant(value=bool() | int() | float() | str()):
+            return
+        case ast.BoolOp(values=parts) | ast.Tuple(elts=parts) | ast.List(elts=parts):
+            children = parts
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+            children = [left, right]
+        case ast.UnaryOp(op=ast.Not() | ast.USub(), operand=operand):
+            children = [operand]
+        case ast.Compare(left=left, ops=[ast.Is() | ast.IsNot()], comparators=[ast.Constant(value=None)]):
+            children = [left]
+        case ast.Compare(left=left, ops=[ast.In() | ast.NotIn()], comparators=[ast.Tuple() | ast.List() as items]):
+            if not all(isinstance(item, ast.Constant) for item in items.elts):
+                raise ValueError(f"{text!r}: only constants may stand behind 'in'")
+            children = [left, items]
+        case ast.Compare(left=left, ops=ops, comparators=others) if all(type(op) in _COMPARE for op in ops):
+            children = [left, *others]
+        case ast.Call(func=ast.Name(id="length"), args=[ast.Name()], keywords=[]):
+            return
+        case _:
+            raise ValueError(f"{text!r}: {ast.unparse(node)!r} is not allowed; allowed: {_ALLOWED}")
+    for child in children:
+        _check(child, text)
+
+
+def names(tree: ast.expr) -> tuple[str, ...]:
+    """Columns that the condition reads, sorted."""
+    called = {node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    return tuple(sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node not in called}))
+
+
+def evaluate(tree: ast.expr, columns: Mapping[str, Any], rows: int) -> pa.Array:
+    """Truth of the condition per row: a boolean array of length ``rows`` with nulls where it cannot be told.
+
+    Raises ``ValueError`` when the columns' types do not fit the condition.
+    """
+    try:
+        result = _value(tree, columns)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        raise ValueError(f"{ast.unparse(tree)!r} does not fit its columns: {error}") from error
+    if isinstance(result, pa.ChunkedArray):
+        result = result.combine_chunks()
+    if pa.types.is_null(result.type):
+        return pa.nulls(rows, pa.bool_())
+    if not pa.types.is_boolean(result.type):
+        raise ValueError(f"{ast.unparse(tree)!r} gives {result.type}, not true or false; compare it with something")
+    return pa.array([result.as_py()] * rows, pa.bool_()) if isinstance(result, pa.Scalar) else result
+
+
+def _value(node: ast.expr, columns: Mapping[str, Any]) -> Any:
+    match node:
+        case ast.Name(id=name):
+            return columns[name]
+        case ast.Constant(value=value):
+            return pa.scalar(value)
+        case ast.BoolOp(op=op, values=parts):
+            join = pc.and_kleene if isinstance(op, ast.And) else pc.or_kleene
+            result = _value(parts[0], columns)
+            for part in parts[1:]:
+                result = join(result, _value(part, columns))
+            return result
+        case ast.BinOp(left=left, op=op, right=right):
+            a, b = _value(left, columns), _value(right, columns)
+            return _BINARY[type(op)](pc.cast(a, pa.float64()) if isinstance(op, ast.Div) else a, b)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return pc.invert(_value(operand, columns))
+        case ast.UnaryOp(operand=operand):
+            return pc.negate(_value(operand, columns))
+        case ast.Compare(left=left, ops=[ast.Is()]):
+            return pc.is_null(_value(left, columns))
+        case ast.Compare(left=left, ops=[ast.IsNot()]):
+            return pc.is_valid(_value(left, columns))
+        case ast.Compare(
+            left=left, ops=[ast.In() | ast.NotIn() as op], comparators=[ast.Tuple() | ast.List() as items]
+        ):
+            value = _value(left, columns)
+            found = pc.is_in(value, value_set=pa.array([ast.literal_eval(item) for item in items.elts]))
+            found = pc.if_else(pc.is_valid(value), found, pa.scalar(None, pa.bool_()))
+            return found if isinstance(op, ast.In) else pc.invert(found)
+        case ast.Compare(left=left, ops=ops, comparators=others):
+            values = [_value(part, columns) for part in (left, *others)]
+            links = [_COMPARE[type(op)](a, b) for op, a, b in zip(ops, values, values[1:], strict=False)]
+            result = links[0]
+            for link in links[1:]:
+                result = pc.and_kleene(result, link)
+            return result
+        case ast.Call(args=[ast.Name(id=name)]):
+            return pc.utf8_length(columns[name])
+    raise AssertionError(ast.dump(node))

