@@ -60,7 +60,7 @@ def product_rows(
 
 def write_chunk(
     url: str,
-    plan_json: str,
+    plan: Plan,
     prints: Mapping[str, str],
     index: int,
     duplicates: Sequence[int],
@@ -68,7 +68,7 @@ def write_chunk(
     to: pa.Schema,
 ) -> tuple[int, int, int]:
     """Hand one chunk to every sink. Returns (chunk, rows, sum of the rows' hashes)."""
-    run, plan = RunDir(url), Plan.model_validate_json(plan_json)
+    run = RunDir(url)
     ids = run.read_table(chunk.images_file(index), [schema.IMAGE_ID, *schema.TEXTS, schema.ERROR])
     samples = chunk.skeleton(ids, duplicates, plan.intake.samples_per_image)
     kept = chunk.unpack(bits, samples.num_rows)

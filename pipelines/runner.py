@@ -143,7 +143,7 @@ class Runner:
             self._ray()
             progress = Progress("intake", len(todo))
             for rows, seconds in self._over_chunks(
-                take_in_chunk, [(self.run.url, self.plan.model_dump_json(), part) for part in todo]
+                take_in_chunk, [(self.run.url, self.plan, part) for part in todo]
             ):
                 self._ledger.took("intake", rows, seconds)
                 progress.step(rows)
@@ -300,14 +300,13 @@ class Runner:
         """The sinks' parts, chunk by chunk, then what needs the whole; ``run.json`` last."""
         indices = [part.index for part in self._chunks]
         to = product.product_schema(self.run, self.plan, indices)
-        plan_json = self.plan.model_dump_json()
         calls = []
         for part, (_, passages) in zip(self._chunks, self._map(self._walk), strict=True):
             alive = passages[-1].kept if passages else None
             if alive is None:
                 alive = np.ones(self._load(part, []).num_rows, dtype=bool)
             calls.append(
-                (self.run.url, plan_json, self._prints, part.index, self._duplicates[part.index], chunk.pack(alive), to)
+                (self.run.url, self.plan, self._prints, part.index, self._duplicates[part.index], chunk.pack(alive), to)
             )
         rows = digest = 0
         for _, count, part_digest in self._over_chunks(product.write_chunk, calls):
@@ -368,10 +367,10 @@ class Runner:
         self.run.remove_tree(NOTES)
 
 
-def take_in_chunk(url: str, plan_json: str, part: Chunk) -> tuple[int, float]:
+def take_in_chunk(url: str, plan: Plan, part: Chunk) -> tuple[int, float]:
     """Read a chunk's items and write its ``images/`` file. Returns (rows, seconds)."""
     started = time.perf_counter()
-    run, plan = RunDir(url), Plan.model_validate_json(plan_json)
+    run = RunDir(url)
     rows = take_in((row for item in part.items for row in plan.source.read(item)), plan.intake)
     if rows.num_rows != part.rows:
         raise ConservationError(f"chunk {part.index}: {part.rows} rows were listed and {rows.num_rows} were read")

@@ -151,7 +151,7 @@ class Segment:
             )
             for group in self.groups:
                 stages = [self.plan.stages[position] for position in group]
-                args = (self.plan.model_dump_json(), group, self.run.url, self.attempt)
+                args = (self.plan, group, self.run.url, self.attempt)
                 name = "_".join(stage.name for stage in stages)
                 dataset = apply(dataset, StageActor, args, self.plan.resources_of(stages[0]), name)
             dataset = dataset.map_batches(
@@ -164,10 +164,11 @@ class Segment:
 class StageActor:
     """The process that holds the models of a group of stages. Small arguments; models load here."""
 
-    def __init__(self, plan: str, positions: Sequence[int], url: str, attempt: str) -> None:
-        self._worker = Worker(Plan.model_validate_json(plan), positions, RunDir(url), attempt)
+    def __init__(self, plan: Plan, positions: Sequence[int], url: str, attempt: str) -> None:
+        self._worker = Worker(plan, positions, RunDir(url), attempt)
 
     def __call__(self, table: pa.Table) -> pa.Table:
+        """One chunk; raises :class:`ConservationError` if not exactly its samples come out."""
         ids = table[schema.SAMPLE_ID].to_pylist()
         result = self._worker(table)
         check_complete(result, ids)

@@ -1,0 +1,43 @@
+"""Settings of the whole test run, and the one Ray session that tests share."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+os.environ.update(
+    RAY_AUTH_MODE="disabled",
+    RAY_USAGE_STATS_ENABLED="0",
+    RAY_DEDUP_LOGS="1",
+    HF_HUB_OFFLINE="1",
+    OMP_NUM_THREADS="1",
+    TOKENIZERS_PARALLELISM="false",
+    PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+)
+
+import pytest  # noqa: E402 (Ray and the tokenizers read the environment when they are imported)
+
+START_TRIES = 3
+
+
+@pytest.fixture(scope="session")
+def ray_session():
+    """A local Ray with more logical CPUs than there are. Starting it can time out on a loaded machine: tried again."""
+    import ray
+
+    for attempt in range(START_TRIES):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=4,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                object_store_memory=200 * 2**20,
+            )
+            break
+        except Exception:
+            ray.shutdown()
+            if attempt == START_TRIES - 1:
+                raise
+    yield
+    ray.shutdown()

@@ -1,0 +1,136 @@
+"""Whole runs on real Ray, with toy stages whose results are known."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from potstill.config import RequestError
+from potstill.pipelines.runner import TooManyErrors, run_plan
+from tests.toys import ToyPlan, computed, pictures, png
+
+pytestmark = pytest.mark.ray
+
+
+def plan(source, stages, **settings):
+    tree = {"source": {"kind": "folder", "path": str(source)}, "stages": stages, "run": {"chunk_rows": 4}}
+    tree["run"] |= settings.pop("run", {})
+    return ToyPlan.model_validate(tree | settings)
+
+
+@pytest.fixture
+def calls(tmp_path):
+    folder = tmp_path / "calls"
+    folder.mkdir()
+    return folder
+
+
+def step(result, name):
+    return next(stage for stage in result["stages"] if stage["name"] == name)
+
+
+def test_every_row_is_accounted_for_through_gate_filter_and_selector(ray_session, tmp_path, calls):
+    source = pictures(tmp_path / "in", 10)
+    (source / "copy.png").write_bytes((source / "0003.png").read_bytes())
+    stages = [
+        {"kind": "toy", "calls": str(calls)},
+        {"kind": "gate"},
+        {"kind": "filter", "name": "large", "keep": "toy >= 0"},
+        {"kind": "random_subset", "budget": 3},
+        {"kind": "toy", "name": "after", "calls": str(calls)},
+    ]
+    result = run_plan(plan(source, stages), str(tmp_path / "out"))
+    assert step(result, "intake") | {"in": 11, "kept": 10, "duplicate": 1, "quarantined": 0} == step(result, "intake")
+    assert step(result, "toy")["in"] == 10
+    even = step(result, "gate")["kept"]
+    assert step(result, "gate")["dropped"] == ({"odd": 10 - even} if even < 10 else {})
+    assert step(result, "random_subset")["kept"] == min(3, even) == step(result, "after")["in"] == result["rows"]
+    assert len(computed(calls)) == 10 + min(3, even)
+    assert json.loads((tmp_path / "out/run.json").read_text()) == result
+
+
+def test_a_changed_threshold_runs_nothing_and_more_input_runs_only_the_new_rows(ray_session, tmp_path, calls):
+    source, out = pictures(tmp_path / "in", 9), str(tmp_path / "out")
+
+    def stages(least):
+        return [
+            {"kind": "toy", "calls": str(calls)},
+            {"kind": "filter", "keep": {"small": f"toy >= {least}"}},
+        ]
+
+    first = run_plan(plan(source, stages(0)), out)
+    assert (first["rows"], len(computed(calls))) == (9, 9)
+    second = run_plan(plan(source, stages(10_000)), out)
+    assert (second["rows"], step(second, "filter")["dropped"], len(computed(calls))) == (0, {"small": 9}, 9)
+    for number in range(3):
+        (source / f"0000-{number}.png").write_bytes(png((9, 9, number)))
+    third = run_plan(plan(source, stages(0)), out)
+    assert (third["rows"], len(computed(calls)), step(third, "toy")["computed"]) == (12, 12, 3)
+    fresh = run_plan(plan(source, stages(0)), str(tmp_path / "fresh"))
+    assert fresh["content_hash"] == third["content_hash"] != first["content_hash"]
+
+
+def test_a_row_that_raises_and_a_row_that_kills_its_worker_are_quarantined_and_the_rest_goes_on(
+    ray_session, tmp_path, calls
+):
+    source = pictures(tmp_path / "in", 8, captions={2: "raise", 5: "kill"})
+    result = run_plan(plan(source, [{"kind": "toy"}], run={"max_error_fraction": 0.5}), str(tmp_path / "out"))
+    assert (result["rows"], step(result, "toy")["quarantined"]) == (6, 2)
+    rows = pq.read_table(tmp_path / "out/quarantine/toy.parquet").to_pylist()
+    found = {row["source"]: (row["stage"], row["type"], row["attempts"]) for row in rows}
+    assert found == {"0002.png": ("toy", "ValueError", 1), "0005.png": ("toy", "WorkerDied", 2)}
+    assert not (tmp_path / "out/.inflight").exists()
+
+
+def test_too_many_errors_stop_the_run_keep_the_work_and_say_how_to_allow_them(ray_session, tmp_path, calls):
+    source = pictures(tmp_path / "in", 8, captions=dict.fromkeys(range(4), "raise"))
+    stages = [{"kind": "toy", "calls": str(calls)}]
+    with pytest.raises(TooManyErrors, match=r"run\.max_error_fraction=0\.51"):
+        run_plan(plan(source, stages), str(tmp_path / "out"))
+    before = len(computed(calls))
+    result = run_plan(plan(source, stages, run={"max_error_fraction": 0.51}), str(tmp_path / "out"))
+    assert result["rows"] == 4
+    again = run_plan(plan(source, stages, run={"max_error_fraction": 0.51}), str(tmp_path / "out"))
+    assert again["content_hash"] == result["content_hash"]
+    assert len(computed(calls)) >= before
+
+
+def test_the_number_of_workers_and_the_size_of_chunks_do_not_change_the_result(ray_session, tmp_path):
+    source = pictures(tmp_path / "in", 10)
+    stages = [{"kind": "toy"}, {"kind": "gate"}]
+    one = run_plan(plan(source, stages), str(tmp_path / "one"))
+    resources = {"toy": {"actors": 2, "num_cpus": 0.5}, "gate": {"num_cpus": 0.25}}
+    two = run_plan(plan(source, stages, resources=resources, run={"chunk_rows": 3}), str(tmp_path / "two"))
+    assert one["content_hash"] == two["content_hash"]
+
+
+def test_several_samples_can_start_from_one_image(ray_session, tmp_path, calls):
+    source = pictures(tmp_path / "in", 3)
+    made = plan(source, [{"kind": "toy", "calls": str(calls)}], intake={"samples_per_image": 4})
+    result = run_plan(made, str(tmp_path / "out"))
+    assert (result["rows"], len(set(computed(calls)))) == (12, 12)
+
+
+def test_a_stage_that_does_not_fit_the_cluster_is_refused_with_both_numbers(ray_session, tmp_path):
+    source = pictures(tmp_path / "in", 2)
+    with pytest.raises(RequestError, match="wants 3 GPU, the cluster has 0"):
+        run_plan(plan(source, [{"kind": "toy"}], resources={"toy": {"num_gpus": 3}}), str(tmp_path / "out"))
+
+
+def test_another_source_in_the_same_directory_is_refused(ray_session, tmp_path):
+    run_plan(plan(pictures(tmp_path / "in", 2), []), str(tmp_path / "out"))
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "x.png").write_bytes(png())
+    with pytest.raises(RequestError, match="other input"):
+        run_plan(plan(other, []), str(tmp_path / "out"))
+
+
+def test_an_input_file_that_has_gone_leaves_and_one_that_has_changed_is_computed_again(ray_session, tmp_path, calls):
+    source, out = pictures(tmp_path / "in", 6), str(tmp_path / "out")
+    stages = [{"kind": "toy", "calls": str(calls)}]
+    run_plan(plan(source, stages), out)
+    (source / "0000.png").unlink()
+    (source / "0001.png").write_bytes(png((1, 2, 3), (50, 50)))
+    result = run_plan(plan(source, stages), out)
+    assert (result["rows"], len(computed(calls))) == (5, 7)

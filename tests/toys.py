@@ -1,0 +1,100 @@
+"""Small stages and pictures with results that can be worked out by hand. They are doubles of users' units, not of ours."""
+
+import io
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pyarrow as pa
+from PIL import Image
+from pydantic import Field
+
+from potstill.pipelines import schema
+from potstill.pipelines.filters.filter import Filter
+from potstill.pipelines.plan import Plan
+from potstill.pipelines.scorers.clip_score import ClipScore
+from potstill.pipelines.selectors.random_subset import RandomSubset
+from potstill.pipelines.stage import RowStage
+
+
+class Toy(RowStage):
+    """Writes the length of the encoded image; misbehaves on rows whose caption says so."""
+
+    kind: Literal["toy"] = "toy"
+    offset: int = 0
+    calls: str = ""
+    """Folder in which each call leaves a file, named at random, with the ids that it got."""
+    slow: float = 0
+
+    def reads(self):
+        return (schema.IMAGE, schema.CAPTION)
+
+    def writes(self):
+        return {self.name: pa.int64()}
+
+    def build(self):
+        return self._call
+
+    def _call(self, rows):
+        import time
+        import uuid
+
+        captions = rows[schema.CAPTION].to_pylist()
+        if self.calls:
+            ids = "\n".join(rows[schema.SAMPLE_ID].to_pylist())
+            Path(self.calls, f"{self.name}-{uuid.uuid4().hex}").write_text(ids)
+        time.sleep(self.slow * rows.num_rows)
+        if "kill" in captions:
+            os._exit(1)
+        if "raise" in captions:
+            raise ValueError("a row raised")
+        return {self.name: [len(data) + self.offset for data in rows[schema.IMAGE].to_pylist()]}
+
+
+class Gate(RowStage):
+    """Rejects rows whose ``size`` is odd."""
+
+    kind: Literal["gate"] = "gate"
+    size: str = "toy"
+
+    def reads(self):
+        return (self.size,)
+
+    def writes(self):
+        return {f"{self.name}_reason": pa.string()}
+
+    def gate(self):
+        return f"{self.name}_reason"
+
+    def build(self):
+        return lambda rows: {f"{self.name}_reason": ["odd" if v % 2 else None for v in rows[self.size].to_pylist()]}
+
+
+class ToyPlan(Plan):
+    """A plan that knows the toy stages too."""
+
+    stages: tuple[
+        Annotated[Toy | Gate | ClipScore | Filter | RandomSubset, Field(discriminator="kind")], ...
+    ] = ()
+
+
+def computed(folder) -> list[str]:
+    """Ids that toy stages were called with, with repeats."""
+    return sorted(id_ for file in Path(folder).iterdir() for id_ in file.read_text().split("\n"))
+
+
+def png(colour=(200, 30, 30), size=(32, 24)) -> bytes:
+    """A plain picture."""
+    buffer = io.BytesIO()
+    Image.new("RGB", size, colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def pictures(folder: Path, count: int, captions=None) -> Path:
+    """``count`` different pictures in a folder; ``captions`` maps a number to its sidecar text."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        (folder / f"{number:04d}.png").write_bytes(png((number % 256, number // 256, 99)))
+    for number, text in (captions or {}).items():
+        (folder / f"{number:04d}.txt").write_text(text)
+    return folder
