@@ -39,6 +39,10 @@ class RawRow:
     meta: str | None = None
 
 
+class MissingImage(ValueError):
+    """A row without a picture."""
+
+
 class Source(Settings):
     """A place that rows come from."""
 

@@ -160,3 +160,25 @@ def braces(pattern: str) -> list[str]:
     else:
         return [pattern]
     return [text for option in options for text in braces(pattern[: match.start()] + option + pattern[match.end() :])]
+
+
+class OutsidePath(ValueError):
+    """A picture's path that leads out of its folder, or to another place."""
+
+
+def inside(folder: str, path: str) -> str:
+    """``path`` below ``folder``, links followed. Raises :class:`OutsidePath`: what a file names is not trusted."""
+    if "://" in path or path.startswith("data:"):
+        raise OutsidePath(f"{path[:200]!r} is a URL, which is not fetched; download the pictures and give local paths")
+    if "\x00" in path:
+        raise OutsidePath(f"{path[:200]!r} is no file name; correct it")
+    joined = posixpath.normpath(posixpath.join(folder, path))
+    if joined != folder and not joined.startswith(folder.rstrip("/") + "/"):
+        raise OutsidePath(f"{path[:200]!r} leads out of {folder!r}; move the picture, or set source.root")
+    if (
+        "://" not in folder
+        and Path(folder).is_dir()
+        and not Path(joined).resolve().is_relative_to(Path(folder).resolve())
+    ):
+        raise OutsidePath(f"{path[:200]!r} is a link out of {folder!r}; move the picture, or set source.root")
+    return joined
