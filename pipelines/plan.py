@@ -18,16 +18,22 @@ from potstill.pipelines.intake import Intake
 from potstill.pipelines.scorers.clip_score import ClipScore
 from potstill.pipelines.selectors.random_subset import RandomSubset
 from potstill.pipelines.selectors.selector import Selector
+from potstill.pipelines.sinks.llava import Llava
 from potstill.pipelines.sinks.parquet import Parquet
+from potstill.pipelines.sinks.webdataset import WebDatasetTars
 from potstill.pipelines.sources.folder import Folder
+from potstill.pipelines.sources.jsonl import Jsonl
+from potstill.pipelines.sources.parquet import ParquetFiles
+from potstill.pipelines.sources.webdataset import WebDataset
 from potstill.pipelines.stage import Resources, RowStage, Stage
+from potstill.pipelines.synthesizers.oasis import OasisInstruct, OasisJudge
+from potstill.pipelines.synthesizers.respond import Respond
 
-AnySource = Folder
+AnySource = Annotated[Folder | Jsonl | ParquetFiles | WebDataset, Field(discriminator="kind")]
 AnyStage = Annotated[
-    ClipScore | Filter | RandomSubset,
-    Field(discriminator="kind"),
+    ClipScore | Filter | OasisInstruct | OasisJudge | RandomSubset | Respond, Field(discriminator="kind")
 ]
-AnySink = Parquet
+AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind")]
 
 RESERVED = frozenset({"intake", "final", "sinks"})
 """Names that reports use for steps of the runner itself."""
