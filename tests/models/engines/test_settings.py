@@ -1,0 +1,60 @@
+"""Engine settings load nothing, and know which model they mean."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from potstill.config import RequestError, validate
+from potstill.models.engines import settings
+from potstill.models.engines.settings import TransformersEngine, folder_digest
+
+
+def test_importing_the_settings_loads_no_torch():
+    code = "import sys, potstill.models.engines.settings; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_identity_of_a_folder_follows_its_content_and_not_its_place(chat_folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(chat_folder, copy)
+    assert folder_digest(copy) == folder_digest(chat_folder)
+    (copy / "notes.md").write_text("no part of the model")
+    assert folder_digest(copy) == folder_digest(chat_folder)
+    (copy / "config.json").write_text("{}")
+    assert folder_digest(copy) != folder_digest(chat_folder)
+
+
+def test_large_weights_are_sampled(tmp_path, monkeypatch):
+    monkeypatch.setattr(settings, "WHOLE_FILE_BYTES", 10)
+    monkeypatch.setattr(settings, "BLOCK_BYTES", 4)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(bytes(2000))
+    before = folder_digest(tmp_path)
+    path.write_bytes(bytes(1999) + b"x")
+    assert folder_digest(tmp_path) != before
+
+
+def test_a_hub_model_is_its_name_and_revision():
+    assert TransformersEngine(model="Org/Model", revision="abc").identity() == {"model": "Org/Model", "revision": "abc"}
+
+
+@pytest.mark.parametrize("model", ["./nowhere", "/no/such/folder", "a/b/c"])
+def test_a_missing_folder_is_named(model):
+    with pytest.raises(RequestError, match=r"there is no folder .*give a local model folder or a hub name"):
+        TransformersEngine(model=model).identity()
+
+
+def test_a_folder_without_a_model_is_named(tmp_path):
+    with pytest.raises(RequestError, match=r"holds no config\.json"):
+        TransformersEngine(model=str(tmp_path)).path()
+
+
+def test_equal_settings_share_one_engine(chat, chat_folder):
+    assert TransformersEngine(model=str(chat_folder), threads=1).build() is chat
+
+
+def test_wrong_settings_are_refused_with_a_hint():
+    with pytest.raises(RequestError, match=r"(?s)device: .*max_bach: unknown key; did you mean 'max_batch'"):
+        validate(TransformersEngine, {"model": "tiny", "device": "tpu", "max_bach": 3}, "engine")
