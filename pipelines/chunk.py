@@ -28,6 +28,8 @@ DIGEST = b"potstill.digest"
 FINGERPRINTS = b"potstill.fingerprints"
 DONE = "_done_"
 """Prefix of the boolean columns that say for which rows a stage has run."""
+KEY = np.dtype("V16")
+NO_KEY = np.zeros((), dtype=KEY)
 INPUT = "_input_"
 """Prefix, in a chunk's table, of the columns that came with the source."""
 
@@ -134,9 +136,26 @@ def is_current(run: RunDir, chunk: Chunk) -> bool:
     return metadata.get(DIGEST) == chunk.digest.encode()
 
 
-def row_keys(images: pa.Table) -> list[str]:
-    """Per input row, the id of its first sample: the hash of its bytes and texts. Equal keys are exact duplicates."""
-    return [sample_id(id_, texts, 0) for id_, texts in _contents(images)]
+def row_keys(images: pa.Table) -> np.ndarray:
+    """Per input row, 16 bytes: the hash of its bytes and texts. Rows in quarantine all have :data:`NO_KEY`."""
+    good = images[schema.ERROR].is_null().to_pylist()
+    contents = zip(good, _contents(images), strict=True)
+    keys = [bytes.fromhex(sample_id(*content, 0)) if ok else b"" for ok, content in contents]
+    return np.frombuffer(b"".join(key.ljust(16, b"\0") for key in keys), dtype=KEY)
+
+
+def originals(keys: np.ndarray) -> np.ndarray:
+    """Per row, the number of the first row with the same key; its own for a row in quarantine. O(n log n)."""
+    first = np.arange(len(keys))
+    order = np.argsort(keys, kind="stable")
+    ranked = keys[order]
+    fresh = np.ones(len(keys), dtype=bool)
+    fresh[1:] = ranked[1:] != ranked[:-1]
+    heads = np.flatnonzero(fresh)
+    first[order] = order[heads[np.cumsum(fresh) - 1]] if len(keys) else order
+    bad = keys == NO_KEY
+    first[bad] = np.flatnonzero(bad)
+    return first
 
 
 def sample_id(image_id: str, texts: Sequence[str | None], ordinal: int) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import xxhash
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -129,7 +129,7 @@ class Plan(Settings):
             parts = {
                 "settings": stage.model_dump(mode="json"),
                 "version": stage.version,
-                "identity": stage.identity(),
+                "identity": _identity(stage),
                 "reads": {column: prints[writer[column]] for column in stage.reads() if column in writer},
             }
             prints[stage.name] = xxhash.xxh3_128_hexdigest(json.dumps(parts, sort_keys=True).encode())
@@ -156,6 +156,14 @@ class Plan(Settings):
                 yield start, position
                 start = position
         yield start, len(self.stages)
+
+
+def _identity(stage: RowStage) -> Mapping[str, Any]:
+    """What the stage depends on. Raises :class:`RequestError` when, say, its model is not there."""
+    try:
+        return stage.identity()
+    except (ValueError, LookupError, OSError, ImportError) as error:
+        raise RequestError(f"stage {stage.name!r}: {error}") from error
 
 
 def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:

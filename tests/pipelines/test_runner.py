@@ -29,6 +29,16 @@ def step(result, name):
     return next(stage for stage in result["stages"] if stage["name"] == name)
 
 
+def sample_of(out, source):
+    """Id of the sample that started from a file."""
+    for chunk in sorted((out / "images").glob("chunk-*.parquet")):
+        for row, name in enumerate(pq.read_table(chunk)["source"].to_pylist()):
+            if name == source:
+                samples = pq.read_table(out / "samples" / chunk.name).to_pylist()
+                return next(sample["sample_id"] for sample in samples if sample["row"] == row)
+    raise LookupError(source)
+
+
 def test_every_row_is_accounted_for_through_gate_filter_and_selector(ray_session, tmp_path, calls):
     source = pictures(tmp_path / "in", 10)
     (source / "copy.png").write_bytes((source / "0003.png").read_bytes())
@@ -46,6 +56,9 @@ def test_every_row_is_accounted_for_through_gate_filter_and_selector(ray_session
     assert step(result, "gate")["dropped"] == ({"odd": 10 - even} if even < 10 else {})
     assert step(result, "random_subset")["kept"] == min(3, even) == step(result, "after")["in"] == result["rows"]
     assert len(computed(calls)) == 10 + min(3, even)
+    assert pq.read_table(tmp_path / "out/decisions/intake.parquet").to_pylist() == [
+        {"sample_id": sample_of(tmp_path / "out", "0003.png"), "source": "copy.png", "duplicate_of": "0003.png"}
+    ]
     assert json.loads((tmp_path / "out/run.json").read_text()) == result
 
 
