@@ -1,7 +1,7 @@
 """A run directory on a local disk or any fsspec URL, with atomic writes and a lock.
 
-Every write goes aside first: on a local disk to ``.tmp-*`` in the same folder, flushed to the disk and renamed; on an
-object store the put of a whole object is atomic already. A reader sees the old file or the new one, never a part.
+Every write goes aside first: on a local disk to ``.tmp-*`` in the same folder, flushed to the disk and renamed; for an
+object store it goes to a local temporary file and is put as a whole, which is atomic there. A reader sees the old file or the new one, never a part.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import os
 import posixpath
 import socket
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -85,26 +86,26 @@ class RunDir:
         if self._fs.exists(self.path(name)):
             self._fs.rm(self.path(name), recursive=True)
 
-    def write(self, name: str, fill: Callable[[IO[bytes]], object], *, durable: bool = True) -> None:
-        """Create or replace a file with what ``fill`` writes, atomically. On any error the old file stays.
+    @contextmanager
+    def writing(self, name: str, *, durable: bool = True) -> Iterator[IO[bytes]]:
+        """A file that appears, or replaces the old one, as a whole when the block ends; on any error the old one stays.
 
         ``durable`` waits until it is on the disk; without, it survives the death of processes only.
         """
         target = self.path(name)
         if not self.local:
-            with self._fs.open(target, "wb") as file:
-                try:
-                    fill(file)
-                except BaseException:
-                    file.discard() if hasattr(file, "discard") else None
-                    raise
+            with tempfile.NamedTemporaryFile() as spool:
+                yield spool
+                spool.flush()
+                self._fs.makedirs(posixpath.dirname(target), exist_ok=True)
+                self._fs.put_file(spool.name, target)
             return
         folder = Path(target).parent
         folder.mkdir(parents=True, exist_ok=True)
         aside = folder / f".tmp-{uuid.uuid4().hex}"
         try:
             with aside.open("wb") as file:
-                fill(file)
+                yield file
                 file.flush()
                 if durable:
                     os.fsync(file.fileno())
@@ -114,6 +115,11 @@ class RunDir:
             raise
         if durable:
             _sync_folder(folder)
+
+    def write(self, name: str, fill: Callable[[IO[bytes]], object], *, durable: bool = True) -> None:
+        """Create or replace a file with what ``fill`` writes, atomically."""
+        with self.writing(name, durable=durable) as file:
+            fill(file)
 
     def write_bytes(self, name: str, data: bytes, *, durable: bool = True) -> None:
         """Create or replace a small file, atomically."""

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from potstill.config import RequestError
 from potstill.pipelines import chunk, product, schema
@@ -267,22 +268,24 @@ class Runner:
     def _count(self) -> None:
         """Walk over everything once more: count, check the sums, write decisions and quarantine."""
         intake = self._ledger.counts["intake"]
-        kept = (intake.entered, intake.duplicate, intake.quarantined)
+        rows = (intake.entered, intake.duplicate, intake.quarantined)
         self._ledger.reset()
-        self._ledger.add_intake(*kept)
-        decisions: dict[str, list[pa.Table]] = {}
-        for part, (table, passages) in zip(self._chunks, self._map(self._walk), strict=True):
-            self._ledger.add(passages)
-            alive = passages[-1].kept if passages else np.ones(table.num_rows, dtype=bool)
-            self._alive[part.index] = chunk.pack(alive)
-            for name, rows in decisions_of(self.plan, table, passages).items():
-                decisions.setdefault(name, []).append(rows)
-        self._ledger.check(self.plan.intake.samples_per_image)
+        self._ledger.add_intake(*rows)
+        with ExitStack() as files:
+            writers: dict[str, pq.ParquetWriter] = {}
+            for part, (table, passages) in zip(self._chunks, self._map(self._walk), strict=True):
+                self._ledger.add(passages)
+                alive = passages[-1].kept if passages else np.ones(table.num_rows, dtype=bool)
+                self._alive[part.index] = chunk.pack(alive)
+                for name, decided in decisions_of(self.plan, table, passages).items():
+                    if name not in writers:
+                        file = files.enter_context(self.run.writing(f"decisions/{name}.parquet"))
+                        writers[name] = files.enter_context(pq.ParquetWriter(file, decided.schema, compression="zstd"))
+                    writers[name].write_table(decided)
         for name in self.run.list("decisions"):
-            if name.removesuffix(".parquet") not in {*decisions, "intake"}:
+            if name.removesuffix(".parquet") not in {*writers, "intake"}:
                 self.run.remove(f"decisions/{name}")
-        for name, tables in decisions.items():
-            self.run.write_table(f"decisions/{name}.parquet", pa.concat_tables(tables))
+        self._ledger.check(self.plan.intake.samples_per_image)
         self._write_quarantine()
         pending = {name: count.pending for name, count in self._ledger.counts.items() if count.pending}
         if pending:
