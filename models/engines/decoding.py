@@ -17,12 +17,7 @@ Decode = Callable[[Sequence[int]], str]
 
 
 class Draw:
-    """One request while its tokens are drawn.
-
-    The draw is the Gumbel-max form of the softmax (Gumbel 1954; Maddison et al. 2014, arXiv 1411.0030): the best of
-    logit / temperature + noise. The noise of step t and token v comes from a generator of the request's own seed, on
-    the CPU, so that neither the other rows of the batch nor the device change it.
-    """
+    """One request while its tokens are drawn: its settings, its own generator, and what has been drawn so far."""
 
     def __init__(self, sampling: Sampling, room: int, eos: Sequence[int], decode: Decode) -> None:
         """``room`` is the most tokens that still fit in the context; ``eos`` are the tokens that end a reply."""
@@ -35,27 +30,6 @@ class Draw:
         self.finish_reason: str | None = None
         self.token_logprobs: list[float] = []
         self.top_logprobs: list[dict[str, float]] = []
-
-    def scores(self, logits: Float[Tensor, " vocab"]) -> Float[Tensor, " vocab"]:
-        """Scores whose argmax is the next token: penalties, end token, temperature, top-k, top-p, noise, in turn."""
-        sampling = self.sampling
-        logits = logits.clone()
-        if self.tokens and (sampling.frequency_penalty or sampling.presence_penalty):
-            drawn = torch.tensor(self.tokens, device=logits.device)
-            counts = torch.bincount(drawn, minlength=logits.numel()).to(logits.dtype)
-            logits -= sampling.frequency_penalty * counts + sampling.presence_penalty * (counts > 0)
-        if len(self.tokens) < sampling.min_tokens:
-            logits[self.eos] = -torch.inf
-        if sampling.temperature == 0:
-            return logits
-        logits /= sampling.temperature
-        if 0 < sampling.top_k < logits.numel():
-            logits[logits < logits.topk(sampling.top_k).values[-1]] = -torch.inf
-        if sampling.top_p < 1:
-            ordered, order = logits.softmax(-1).sort(descending=True)
-            logits[order[ordered.cumsum(-1) - ordered >= sampling.top_p]] = -torch.inf
-        noise = torch.empty(logits.numel()).exponential_(generator=self.generator).log().neg()
-        return logits + noise.to(logits.device)
 
     def take(self, token: int, logits: Float[Tensor, " vocab"]) -> None:
         """Record the drawn ``token`` and see whether the reply ends with it."""
@@ -78,3 +52,45 @@ class Draw:
 
     def _stop_at(self, text: str) -> int | None:
         return min((text.index(stop) for stop in self.sampling.stop if stop in text), default=None)
+
+
+def next_scores(draws: Sequence[Draw], logits: Float[Tensor, "rows vocab"]) -> Float[Tensor, "rows vocab"]:
+    """Scores whose argmax is each row's next token: penalties, end token, temperature, top-k, top-p and noise, in turn.
+
+    The draw is the Gumbel-max form of the softmax (Gumbel 1954; Maddison et al. 2014, arXiv 1411.0030): the best of
+    logit / temperature + noise. The noise of step t and token v comes from a generator of the request's own seed, on
+    the CPU, so that neither the other rows of the batch nor the device change it.
+    """
+    scores = logits.clone()
+    for row, draw in enumerate(draws):
+        sampling = draw.sampling
+        if draw.tokens and (sampling.frequency_penalty or sampling.presence_penalty):
+            drawn = torch.tensor(draw.tokens, device=logits.device)
+            counts = torch.bincount(drawn, minlength=logits.shape[1]).to(logits.dtype)
+            scores[row] -= sampling.frequency_penalty * counts + sampling.presence_penalty * (counts > 0)
+        if len(draw.tokens) < sampling.min_tokens:
+            scores[row, draw.eos] = -torch.inf
+    rows = [row for row, draw in enumerate(draws) if draw.sampling.temperature > 0]
+    if rows:
+        scores[rows] = _drawn([draws[row] for row in rows], scores[rows])
+    return scores
+
+
+def _drawn(draws: Sequence[Draw], scores: Float[Tensor, "rows vocab"]) -> Float[Tensor, "rows vocab"]:
+    """The same for rows that are sampled, from their penalised logits."""
+    device, vocabulary = scores.device, scores.shape[1]
+    scores = scores / torch.tensor([draw.sampling.temperature for draw in draws], device=device)[:, None]
+    most = [draw.sampling.top_k if 0 < draw.sampling.top_k < vocabulary else vocabulary for draw in draws]
+    if min(most) < vocabulary:
+        best = scores.topk(max(most)).values
+        least = best.gather(1, torch.tensor(most, device=device)[:, None] - 1)
+        scores = scores.masked_fill(scores < least, -torch.inf)
+    if any(draw.sampling.top_p < 1 for draw in draws):
+        share = torch.tensor([draw.sampling.top_p for draw in draws], device=device)[:, None]
+        ordered, order = scores.softmax(-1).sort(descending=True)
+        beyond = (ordered.cumsum(-1) - ordered >= share) & (share < 1)
+        scores = scores.masked_fill(torch.zeros_like(beyond).scatter(1, order, beyond), -torch.inf)
+    noise = torch.empty(len(draws), vocabulary)
+    for row, draw in enumerate(draws):
+        noise[row].exponential_(generator=draw.generator)
+    return scores - noise.log_().to(device)

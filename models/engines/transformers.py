@@ -30,7 +30,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 from transformers.utils import logging
 
 from potstill.models.engines import template
-from potstill.models.engines.decoding import Draw
+from potstill.models.engines.decoding import Draw, next_scores
 from potstill.models.engines.protocol import Completion, Message, Request
 
 if TYPE_CHECKING:
@@ -88,10 +88,9 @@ class _Next(LogitsProcessor):
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         logits = scores.float()
-        chosen = logits.clone()
         running = [row for row, draw in enumerate(self.draws) if draw.finish_reason is None]
-        for row in running:
-            chosen[row] = self.draws[row].scores(logits[row])
+        chosen = logits.clone()
+        chosen[running] = next_scores([self.draws[row] for row in running], logits[running])
         tokens = chosen.argmax(-1).tolist()
         for row in running:
             self.draws[row].take(tokens[row], logits[row])
@@ -330,7 +329,7 @@ def _completion(draw: Draw, prompt_tokens: int) -> Completion:
 def _choice(job: _Job, draw: Draw, totals: Float[torch.Tensor, " choices"], lengths: Sequence[int]) -> Completion:
     """The drawn choice; ``lengths`` are the tokens of the prompt alone and with each choice."""
     choices = job.request.choices or ()
-    best = int(draw.scores(totals).argmax())
+    best = int(next_scores([draw], totals[None]).argmax())
     scores = dict(zip(choices, totals.tolist(), strict=True))
     return Completion(choices[best], lengths[0], lengths[best + 1] - lengths[0], "stop", choice_logprobs=scores)
 

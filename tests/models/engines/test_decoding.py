@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from potstill.models.engines.decoding import Draw
+from potstill.models.engines.decoding import Draw, next_scores
 from potstill.models.engines.protocol import Sampling
 
 END = 3
@@ -21,15 +21,19 @@ def draw(sampling, room=100):
     return Draw(sampling, room, [END], decode)
 
 
+def best(one, logits):
+    return int(next_scores([one], logits[None]).argmax())
+
+
 def frequencies(sampling, draws=4000):
-    counts = Counter(int(draw(replace(sampling, seed=seed)).scores(LOGITS).argmax()) for seed in range(draws))
+    counts = Counter(best(draw(replace(sampling, seed=seed)), LOGITS) for seed in range(draws))
     return [counts[token] / draws for token in range(4)]
 
 
 def reply(sampling, logits, room=100):
     one = draw(sampling, room)
     while one.finish_reason is None:
-        one.take(int(one.scores(logits).argmax()), logits)
+        one.take(best(one, logits), logits)
     return one
 
 
@@ -58,7 +62,7 @@ def test_penalties_lower_the_logits_of_drawn_tokens_by_hand():
     one = draw(Sampling(frequency_penalty=0.5, presence_penalty=0.25))
     for token in (0, 0, 1):
         one.take(token, LOGITS)
-    lowered = LOGITS - one.scores(LOGITS)
+    lowered = LOGITS - next_scores([one], LOGITS[None])[0]
     assert lowered.tolist() == pytest.approx([2 * 0.5 + 0.25, 0.5 + 0.25, 0, 0], abs=1e-6)
 
 
@@ -87,4 +91,18 @@ def test_log_probabilities_are_those_of_the_model_before_any_cut():
 
 def test_seeds_of_any_size_are_taken():
     for seed in (0, 2**63, 2**64 - 1):
-        assert draw(Sampling(temperature=1, seed=seed)).scores(LOGITS).isfinite().all()
+        assert next_scores([draw(Sampling(temperature=1, seed=seed))], LOGITS[None]).isfinite().all()
+
+
+def test_rows_of_other_settings_change_nothing():
+    samplings = [
+        Sampling(temperature=1, seed=1),
+        Sampling(),
+        Sampling(temperature=0.7, top_k=2, seed=2),
+        Sampling(temperature=2, top_p=0.6, seed=3),
+        Sampling(temperature=1, top_k=9, min_tokens=1, seed=4),
+    ]
+    logits = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    together = next_scores([draw(sampling) for sampling in samplings], logits)
+    for row, sampling in enumerate(samplings):
+        assert torch.equal(together[row], next_scores([draw(sampling)], logits[row : row + 1])[0])
