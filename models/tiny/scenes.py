@@ -1,8 +1,9 @@
 """Emoji scenes whose every fact is known: 105 concepts of 8 groups on a 3x3 grid over one of 8 background colours.
 
-A scene is symbols first (`Scene`: which concept sits in which cell, and the colour) and pixels second (`SpriteBank.render`), so that
-captions, counts, places and every question about the picture can be answered from the symbols. Cells are numbered in reading order.
-Sprites come from the sheets in `sprites/` (one per drawing style, credited in `sprites/LICENSES.md`).
+A scene is symbols first (`Scene`: which concept sits in which cell, and the colour) and pixels second
+(`SpriteBank.render`), so that captions, counts, places and every question about the picture can be answered from the
+symbols. Cells are numbered in reading order. Sprites come from the sheets in `sprites/` (one per drawing style,
+credited in `sprites/LICENSES.md`).
 """
 
 from collections.abc import Sequence
@@ -22,11 +23,12 @@ EMPTY: Final = -1
 MAX_COUNT: Final = 4
 
 GROUPS: Final[dict[str, str]] = {
-    "animal": "dog cat rabbit pig cow horse tiger elephant monkey panda koala bear fox lion frog chicken penguin owl duck eagle "
-    "turtle snake dolphin shark whale octopus crab bee butterfly snail",
-    "food": "apple pear banana lemon peach watermelon strawberry pineapple eggplant avocado tomato carrot mushroom cucumber "
-    "croissant hamburger pizza taco potato egg cake doughnut cookie",
-    "tool": "hammer wrench camera key lock ruler flashlight candle bulb pencil telescope microscope umbrella paintbrush",
+    "animal": "dog cat rabbit pig cow horse tiger elephant monkey panda koala bear fox lion frog chicken penguin owl "
+    "duck eagle turtle snake dolphin shark whale octopus crab bee butterfly snail",
+    "food": "apple pear banana lemon peach watermelon strawberry pineapple eggplant avocado tomato carrot mushroom "
+    "cucumber croissant hamburger pizza taco potato egg cake doughnut cookie",
+    "tool": "hammer wrench camera key lock ruler flashlight candle bulb pencil telescope microscope umbrella "
+    "paintbrush",
     "vehicle": "car taxi bus ambulance truck tractor bicycle motorcycle train airplane helicopter rocket sailboat",
     "clothing": "shirt dress hat shoe boot tie kimono crown",
     "plant": "tree cactus rose tulip sunflower palm",
@@ -36,17 +38,18 @@ GROUPS: Final[dict[str, str]] = {
 CONCEPTS: Final = tuple(word.replace("_", " ") for words in GROUPS.values() for word in words.split())
 GROUP_OF: Final = tuple(group for group, words in GROUPS.items() for _ in words.split())
 PLURALS: Final = {
-    "fox": "foxes", "octopus": "octopuses", "butterfly": "butterflies", "peach": "peaches", "strawberry": "strawberries",
-    "tomato": "tomatoes", "potato": "potatoes", "wrench": "wrenches", "bus": "buses", "dress": "dresses", "cactus": "cactuses",
-    "paintbrush": "paintbrushes",
+    "fox": "foxes", "octopus": "octopuses", "butterfly": "butterflies", "peach": "peaches",
+    "strawberry": "strawberries", "tomato": "tomatoes", "potato": "potatoes", "wrench": "wrenches", "bus": "buses",
+    "dress": "dresses", "cactus": "cactuses", "paintbrush": "paintbrushes",
 }  # fmt: skip
 COLOURS: Final[dict[str, tuple[int, int, int]]] = {
-    "white": (244, 244, 242), "grey": (140, 140, 142), "red": (204, 48, 44), "yellow": (246, 214, 66), "green": (72, 160, 78),
-    "blue": (62, 112, 208), "purple": (128, 62, 158), "pink": (244, 160, 194),
+    "white": (244, 244, 242), "grey": (140, 140, 142), "red": (204, 48, 44), "yellow": (246, 214, 66),
+    "green": (72, 160, 78), "blue": (62, 112, 208), "purple": (128, 62, 158), "pink": (244, 160, 194),
 }  # fmt: skip
 COLOUR_NAMES: Final = tuple(COLOURS)
 PLACES: Final = (
-    "top left", "top middle", "top right", "middle left", "centre", "middle right", "bottom left", "bottom middle", "bottom right",
+    "top left", "top middle", "top right", "middle left", "centre", "middle right", "bottom left", "bottom middle",
+    "bottom right",
 )  # fmt: skip
 NUMBERS: Final = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -123,10 +126,10 @@ def sample_scene(rng: np.random.Generator) -> Scene:
 
 
 class SpriteBank:
-    """Draws many scenes at once: every sprite is resized and placed in its cell beforehand, drawing is a lookup and one blend.
+    """Draws many scenes at once: sprites are resized and placed in their cells beforehand, drawing is lookup and blend.
 
-    `size` is the side of the picture in pixels (a multiple of 3); each sprite is kept in `variants` random scales (78-96 % of
-    the cell), offsets and mirrorings. Memory: styles x 105 x variants x (size / 3)^2 x 4 bytes.
+    `size` is the side of the picture in pixels (a multiple of 3); each sprite is kept in `variants` random scales
+    (84-97 % of the cell), offsets and mirrorings. Memory: styles x 105 x variants x (size / 3)^2 x 4 bytes.
     """
 
     def __init__(self, size: int = 96, styles: Sequence[str] = TRAIN_STYLES, variants: int = 6, seed: int = 0) -> None:
@@ -134,15 +137,12 @@ class SpriteBank:
             raise ValueError(f"size is {size} pixels; it must be a multiple of 3, the side of the grid")
         self.size, self.styles, self.variants = size, tuple(styles), variants
         rng = np.random.default_rng(seed)
-        self.bank = np.stack(
-            [_placed_sprites(style, size // 3, variants, rng) for style in styles]
-        )  # (style, word, variant, c, c, 4)
-        self.grain = rng.standard_normal(
-            2 * size * size * 3 + 65536, dtype=np.float32
-        )  # film grain, cut out at random offsets
+        # (style, word, variant, cell, cell, RGBA), and film grain that is cut out at random offsets
+        self.bank = np.stack([_placed_sprites(style, size // 3, variants, rng) for style in styles])
+        self.grain = rng.standard_normal(2 * size * size * 3 + 65536, dtype=np.float32)
 
     def render(self, scenes: Sequence[Scene], rng: np.random.Generator, *, noise: float = 3.0) -> np.ndarray:
-        """Return uint8 (scenes, size, size, 3) sRGB; one drawing style per scene, colour jitter, Gaussian noise of `noise` levels."""
+        """Return uint8 (scenes, size, size, 3) sRGB; one style per scene, colour jitter, grain of `noise` levels."""
         n = len(scenes)
         words = np.array([s.cells for s in scenes], dtype=np.int64).reshape(n, 9)
         styles = np.broadcast_to(rng.integers(len(self.styles), size=(n, 1)), (n, 9))
@@ -187,14 +187,14 @@ def load_sheet(style: str) -> np.ndarray:
 
 
 def _placed_sprites(style: str, side: int, variants: int, rng: np.random.Generator) -> np.ndarray:
-    """Return uint8 (105, variants, side, side, 4): each sprite at random scales and offsets inside a cell of `side` pixels."""
+    """Return uint8 (105, variants, side, side, 4): sprites at random scales and offsets in cells."""
     placed = np.zeros((len(CONCEPTS), variants, side, side, 4), dtype=np.uint8)
     for word, sprite in enumerate(load_sheet(style)):
         picture = Image.fromarray(sprite).convert(
             "RGBa"
         )  # premultiplied, so that resizing does not bleed hidden colours
         for variant in range(variants):
-            width = round(side * rng.uniform(0.78, 0.96))
+            width = round(side * rng.uniform(0.84, 0.97))
             small = picture.resize((width, width), Image.Resampling.LANCZOS).convert("RGBA")
             pixels = np.asarray(small)[:, :: int(rng.choice((-1, 1)))]
             top, left = rng.integers(0, side - width + 1, size=2)
