@@ -43,13 +43,15 @@ def check_pixels(data: bytes, image: Image.Image) -> None:
 
 
 def ends_early(data: bytes) -> bool:
-    """Whether a JPEG, PNG, WebP or GIF file stops before its end mark or its declared length."""
+    """Whether a JPEG, PNG, WebP, TIFF or GIF file stops before its end mark, its length or its directory."""
     if data.startswith(b"\xff\xd8"):
         return b"\xff\xd9" not in data[-4096:]
     if data.startswith(b"\x89PNG"):
         return b"IEND" not in data[-4096:]
     if data.startswith(b"RIFF"):
         return len(data) < 12 or int.from_bytes(data[4:8], "little") + 8 > len(data)
+    if data[:4] in (b"II*\x00", b"MM\x00*"):
+        return int.from_bytes(data[4:8], "little" if data[0] == ord("I") else "big") + 2 > len(data)
     return data.startswith(b"GIF8") and b";" not in data[-16:]
 
 
@@ -126,7 +128,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _check_png(data: bytes) -> None:
-    """Compare the checksums of the chunks that hold pixels; other chunks may be wrong without harm."""
+    """Compare the checksums of the critical chunks; Pillow itself looks at those of the others, but not of pixels."""
     view = memoryview(data)
     for name, start, length in _png_chunks(data):
         if start + length + 4 > len(data):
