@@ -1,7 +1,8 @@
 """A run directory on a local disk or any fsspec URL, with atomic writes and a lock.
 
 Every write goes aside first: on a local disk to ``.tmp-*`` in the same folder, flushed to the disk and renamed; for an
-object store it goes to a local temporary file and is put as a whole, which is atomic there. A reader sees the old file or the new one, never a part.
+object store it goes to a local temporary file and is put as a whole, which is atomic there. A reader sees the old file
+or the new one, never a part.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ class RunDir:
     """Files below one root. Small and picklable: it holds the URL and opens the filesystem where it is used."""
 
     def __init__(self, url: str | os.PathLike[str]) -> None:
-        self.url = str(url)
-        self._fs, self._root = fsspec.url_to_fs(self.url)
+        self._fs, self._root = fsspec.url_to_fs(str(url))
         self.local = isinstance(self._fs, LocalFileSystem)
+        self.url = self._root if self.local else str(url)
 
     def __reduce__(self) -> tuple[type[RunDir], tuple[str]]:
         return RunDir, (self.url,)

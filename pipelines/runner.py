@@ -169,7 +169,7 @@ class Runner:
         self.run.write_table("decisions/intake.parquet", self._duplicate_rows(records, offsets, joined))
 
     def _duplicate_rows(self, records: Sequence[tuple[int, int]], offsets: np.ndarray, keys: np.ndarray) -> pa.Table:
-        """Source of each duplicate, source of the row that it repeats, and the id of the sample that stands for both."""
+        """Of each duplicate: its source, that of the row it repeats, and the id of the sample that stands for both."""
         wanted = sorted({number for pair in records for number in pair})
         at: dict[int, tuple[str, int]] = {}
         for number, where in zip(wanted, np.searchsorted(offsets, wanted, side="right") - 1, strict=True):
