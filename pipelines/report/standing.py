@@ -115,7 +115,7 @@ class Standing:
 
     @cached_property
     def duplicates(self) -> dict[str, tuple[str, str]]:
-        """Source of each exact duplicate -> (its key, source of the row that it repeats)."""
+        """Source of each exact duplicate -> (hash of bytes and texts, source of the row that it repeats)."""
         if not self.run.exists(DUPLICATES):
             return {}
         table = self.run.read_table(DUPLICATES)
@@ -154,13 +154,11 @@ class Standing:
         return Part(index, images, duplicates, retry, table, walk(self.plan, table, chosen))
 
     def _duplicate_rows(self, images: pa.Table) -> tuple[int, ...]:
-        sources = images[schema.SOURCE].to_pylist()
-        suspects = [row for row, source in enumerate(sources) if source in self.duplicates]
-        if not suspects:
-            return ()
-        keys = chunk.row_keys(images.take(suspects))
-        same = (row for row, key in zip(suspects, keys, strict=True) if self.duplicates[sources[row]][0] == key)
-        return tuple(same)
+        sources, known = images[schema.SOURCE].to_pylist(), self.duplicates
+        suspects = [row for row, source in enumerate(sources) if source in known]
+        keys = chunk.row_keys(images.take(pa.array(suspects, pa.int64())))
+        found = zip(suspects, keys, strict=True)
+        return tuple(row for row, key in found if key.tobytes().hex() == known[sources[row]][0])
 
     def images(self, index: int) -> pa.ChunkedArray:
         """Encoded bytes of a chunk's input rows."""
