@@ -48,7 +48,6 @@ def session(address: str) -> Iterator[None]:
         return
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     if address == "local":
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
         ray.init(address="local", num_cpus=(os.cpu_count() or 1) + 1, include_dashboard=False, **quiet)
     else:
         try:
