@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import pyarrow as pa
 import xxhash
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from potstill.config import RequestError, Settings, override, read_yaml, validate
 from potstill.pipelines import schema
@@ -37,6 +39,8 @@ AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind"
 
 RESERVED = frozenset({"intake", "final", "sinks"})
 """Names that reports use for steps of the runner itself."""
+PROTECTED = frozenset({*schema.INPUT_COLUMNS, schema.SAMPLE_ID, schema.ROW, schema.ERROR}) - frozenset(schema.TEXTS)
+"""Columns that no stage may write: what rows are known by. Texts of the source may be written anew."""
 
 
 class RunSettings(Settings):
@@ -79,26 +83,13 @@ class Plan(Settings):
     @field_validator("stages")
     @classmethod
     def _names_and_columns_fit(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
-        for name, count in Counter(stage.name for stage in stages).items():
-            if count > 1:
-                raise ValueError(f"{count} stages are called {name!r}; give each its own `name`")
-            if name in RESERVED:
-                raise ValueError(f"{name!r} names a step of the runner; give the stage another `name`")
-        have = dict.fromkeys(schema.INPUT_COLUMNS, "the source")
-        written: dict[str, str] = {}
-        for stage in stages:
-            for column in stage.reads():
-                if column not in have:
-                    raise ValueError(
-                        f"stage {stage.name!r} reads {column!r}, which nothing before it writes; "
-                        f"columns there: {', '.join(sorted(have))}"
-                    )
-            for column in stage.writes() if isinstance(stage, RowStage) else ():
-                if column in written:
-                    raise ValueError(
-                        f"stages {written[column]!r} and {stage.name!r} both write {column!r}; give one another `name`"
-                    )
-                written[column] = have[column] = stage.name
+        mistakes = list(_mistakes(stages))
+        if mistakes:
+            details = [
+                InitErrorDetails(type=PydanticCustomError("stage", "{text}", {"text": text}), loc=(index,), input={})
+                for index, text in mistakes
+            ]
+            raise ValidationError.from_exception_data(cls.__name__, details)
         return stages
 
     @model_validator(mode="after")
@@ -164,6 +155,39 @@ def _identity(stage: RowStage) -> Mapping[str, Any]:
         return stage.identity()
     except (ValueError, LookupError, OSError, ImportError) as error:
         raise RequestError(f"stage {stage.name!r}: {error}") from error
+
+
+def _mistakes(stages: Sequence[Stage]) -> Iterator[tuple[int, str]]:
+    """What cannot work between the stages: (index, sentence)."""
+    names = Counter(stage.name for stage in stages)
+    have: dict[str, pa.DataType] = {name: schema.IMAGES.field(name).type for name in schema.INPUT_COLUMNS}
+    writers: dict[str, str] = {}
+    for index, stage in enumerate(stages):
+        if names.pop(stage.name, 1) > 1:
+            yield index, f"several stages are called {stage.name!r}; give each its own `name`"
+        if stage.name in RESERVED:
+            yield index, f"{stage.name!r} names a step of the runner; give the stage another `name`"
+        missing = [column for column in stage.reads() if column not in have]
+        for column in missing:
+            there = ", ".join(sorted(have))
+            yield (
+                index,
+                f"stage {stage.name!r} reads {column!r}, which nothing before it writes; columns there: {there}",
+            )
+        if isinstance(stage, Filter) and not missing:
+            try:
+                stage.decide({column: pa.nulls(0, have[column]) for column in stage.reads()}, 0)
+            except ValueError as error:
+                yield index, f"stage {stage.name!r}: {error}"
+        for column, kind in stage.writes().items() if isinstance(stage, RowStage) else ():
+            if column in PROTECTED or column.startswith("_"):
+                yield index, f"stage {stage.name!r} writes {column!r}, which belongs to the run; give it another `name`"
+            if column in writers:
+                yield (
+                    index,
+                    f"stages {writers[column]!r} and {stage.name!r} both write {column!r}; give one another `name`",
+                )
+            writers[column], have[column] = stage.name, kind or pa.null()
 
 
 def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:

@@ -49,7 +49,7 @@ def _check(node: ast.expr, text: str) -> None:
         case ast.Compare(left=left, ops=[ast.Is() | ast.IsNot()], comparators=[ast.Constant(value=None)]):
             children = [left]
         case ast.Compare(left=left, ops=[ast.In() | ast.NotIn()], comparators=[ast.Tuple() | ast.List() as items]):
-            if not all(isinstance(item, ast.Constant) for item in items.elts):
+            if not all(_is_constant(item) for item in items.elts):
                 raise ValueError(f"{text!r}: only constants may stand behind 'in'")
             children = [left, items]
         case ast.Compare(left=left, ops=ops, comparators=others) if all(type(op) in _COMPARE for op in ops):
@@ -60,6 +60,13 @@ def _check(node: ast.expr, text: str) -> None:
             raise ValueError(f"{text!r}: {ast.unparse(node)!r} is not allowed; allowed: {_ALLOWED}")
     for child in children:
         _check(child, text)
+
+
+def _is_constant(node: ast.expr) -> bool:
+    match node:
+        case ast.Constant() | ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float())):
+            return True
+    return False
 
 
 def names(tree: ast.expr) -> tuple[str, ...]:
@@ -75,7 +82,7 @@ def evaluate(tree: ast.expr, columns: Mapping[str, Any], rows: int) -> pa.Array:
     """
     try:
         result = _value(tree, columns)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+    except (pa.ArrowException, OverflowError) as error:
         raise ValueError(f"{ast.unparse(tree)!r} does not fit its columns: {error}") from error
     if isinstance(result, pa.ChunkedArray):
         result = result.combine_chunks()
@@ -89,20 +96,21 @@ def evaluate(tree: ast.expr, columns: Mapping[str, Any], rows: int) -> pa.Array:
 def _value(node: ast.expr, columns: Mapping[str, Any]) -> Any:
     match node:
         case ast.Name(id=name):
-            return columns[name]
+            column = columns[name]
+            return pc.cast(column, pa.float32()) if pa.types.is_float16(column.type) else column
         case ast.Constant(value=value):
             return pa.scalar(value)
         case ast.BoolOp(op=op, values=parts):
             join = pc.and_kleene if isinstance(op, ast.And) else pc.or_kleene
-            result = _value(parts[0], columns)
+            result = _typed(_value(parts[0], columns), pa.bool_())
             for part in parts[1:]:
-                result = join(result, _value(part, columns))
+                result = join(result, _typed(_value(part, columns), pa.bool_()))
             return result
         case ast.BinOp(left=left, op=op, right=right):
             a, b = _value(left, columns), _value(right, columns)
             return _BINARY[type(op)](pc.cast(a, pa.float64()) if isinstance(op, ast.Div) else a, b)
         case ast.UnaryOp(op=ast.Not(), operand=operand):
-            return pc.invert(_value(operand, columns))
+            return pc.invert(_typed(_value(operand, columns), pa.bool_()))
         case ast.UnaryOp(operand=operand):
             return pc.negate(_value(operand, columns))
         case ast.Compare(left=left, ops=[ast.Is()]):
@@ -112,8 +120,9 @@ def _value(node: ast.expr, columns: Mapping[str, Any]) -> Any:
         case ast.Compare(
             left=left, ops=[ast.In() | ast.NotIn() as op], comparators=[ast.Tuple() | ast.List() as items]
         ):
-            value = _value(left, columns)
-            found = pc.is_in(value, value_set=pa.array([ast.literal_eval(item) for item in items.elts]))
+            values = pa.array([ast.literal_eval(item) for item in items.elts])
+            value = _typed(_value(left, columns), values.type)
+            found = pc.is_in(value, value_set=values)
             found = pc.if_else(pc.is_valid(value), found, pa.scalar(None, pa.bool_()))
             return found if isinstance(op, ast.In) else pc.invert(found)
         case ast.Compare(left=left, ops=ops, comparators=others):
@@ -124,5 +133,10 @@ def _value(node: ast.expr, columns: Mapping[str, Any]) -> Any:
                 result = pc.and_kleene(result, link)
             return result
         case ast.Call(args=[ast.Name(id=name)]):
-            return pc.utf8_length(columns[name])
+            return pc.utf8_length(_typed(columns[name], pa.string()))
     raise AssertionError(ast.dump(node))
+
+
+def _typed(value: Any, kind: pa.DataType) -> Any:
+    """A column without a type (null everywhere, or not computed yet) as one of ``kind``; any other as it is."""
+    return pc.cast(value, kind) if pa.types.is_null(value.type) else value
