@@ -65,7 +65,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"cannot read the plan {path}: {error}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-13-45
         raise RequestError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(tree, dict):
         raise RequestError(f"{path} must hold a mapping (keys and values), found {type(tree).__name__}")
@@ -78,14 +78,14 @@ def override(tree: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]
     >>> override({"stages": [{"kind": "oasis", "seed": 1}]}, ["stages.oasis.seed=2"])
     {'stages': [{'kind': 'oasis', 'seed': 2}]}
     """
-    copy = yaml.safe_load(yaml.safe_dump(tree))
+    copy = _unshared(tree)
     for assignment in assignments:
         path, sign, text = assignment.partition("=")
         if not sign or not path:
             raise RequestError(f"override {assignment!r} is not of the form key.key=value")
         try:
             value = yaml.load(text, Loader=_Loader)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:
             raise RequestError(f"override {assignment!r}: the value is not valid YAML: {error}") from error
         *parents, last = path.split(".")
         node: Any = copy
@@ -95,9 +95,16 @@ def override(tree: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]
     return copy
 
 
+def _unshared(node: Any) -> Any:
+    """A deep copy in which a part that YAML's ``*alias`` names twice is there twice, so that one can be changed."""
+    if isinstance(node, dict):
+        return {key: _unshared(value) for key, value in node.items()}
+    return [_unshared(value) for value in node] if isinstance(node, list) else node
+
+
 def _index(node: list[Any], key: str, path: str) -> int:
     """Position of the item that ``key`` names: an index, or the ``name`` (else ``kind``) of exactly one item."""
-    if key.isdigit() and int(key) < len(node):
+    if key.isdecimal() and int(key) < len(node):
         return int(key)
     names = [item.get("name") or item.get("kind") if isinstance(item, Mapping) else None for item in node]
     if names.count(key) == 1:
