@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from transformers import LogitsProcessor, StoppingCriteria
 
 from potstill.models.engines.protocol import Sampling
 
@@ -94,3 +95,31 @@ def _drawn(draws: Sequence[Draw], scores: Float[Tensor, "rows vocab"]) -> Float[
     for row, draw in enumerate(draws):
         noise[row].exponential_(generator=draw.generator)
     return scores - noise.log_().to(device)
+
+
+class Next(LogitsProcessor):
+    """Draws for every unfinished row; the greedy loop of ``generate`` then takes these tokens."""
+
+    def __init__(self, draws: Sequence[Draw]) -> None:
+        self.draws = draws
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        logits = scores.float()
+        running = [row for row, draw in enumerate(self.draws) if draw.finish_reason is None]
+        chosen = logits.clone()
+        chosen[running] = next_scores([self.draws[row] for row in running], logits[running])
+        tokens = chosen.argmax(-1).tolist()
+        for row in running:
+            self.draws[row].take(tokens[row], logits[row])
+        return chosen
+
+
+class Finished(StoppingCriteria):
+    """Tells ``generate`` which rows have ended."""
+
+    def __init__(self, draws: Sequence[Draw]) -> None:
+        self.draws = draws
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+        done = [draw.finish_reason is not None for draw in self.draws]
+        return torch.tensor(done, device=input_ids.device)

@@ -1,15 +1,9 @@
-"""A chat engine over the transformers library: any image-text-to-text or causal model, batched with left padding.
-
-Requests are collected until every caller waits, then batched in an order of their own, so that the composition of the
-batches follows from the requests and not from timing.
-"""
+"""A chat engine over the transformers library: any image-text-to-text or causal model, batched with left padding."""
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -21,25 +15,21 @@ from transformers import (
     AutoProcessor,
     AutoTokenizer,
     GenerationConfig,
-    LogitsProcessor,
     LogitsProcessorList,
-    StoppingCriteria,
     StoppingCriteriaList,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 from transformers.utils import logging
 
 from potstill.models.engines import template
-from potstill.models.engines.decoding import Draw, next_scores
+from potstill.models.engines.batching import Answer, Batcher, Job, answers
+from potstill.models.engines.decoding import Draw, Finished, Next, next_scores
 from potstill.models.engines.protocol import Completion, Message, Request
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
     from potstill.models.engines.settings import TransformersEngine
-
-QUIET_TICKS = 8
-"""Turns of the event loop without a new request after which every caller is taken to wait."""
 
 
 def load(settings: TransformersEngine) -> Transformers:
@@ -65,47 +55,6 @@ def load(settings: TransformersEngine) -> Transformers:
     return Transformers(model.to(device).eval(), processor, sees, settings.max_batch, settings.max_model_len)
 
 
-@dataclass(eq=False, slots=True)
-class _Job:
-    request: Request
-    prompt: str
-    future: asyncio.Future[Completion]
-
-    def group(self) -> tuple[int, int, int]:
-        """Jobs of one group fit in one batch: as many choices (-1: none asked), as many images, as long a reply."""
-        choices = self.request.choices
-        return -1 if choices is None else len(choices), len(self.request.images), self.request.sampling.max_tokens
-
-    def order(self) -> tuple[Any, ...]:
-        return len(self.prompt), self.prompt, self.request.sampling.seed, self.request.choices or ()
-
-
-class _Next(LogitsProcessor):
-    """Draws for every unfinished row; the greedy loop of ``generate`` then takes these tokens."""
-
-    def __init__(self, draws: Sequence[Draw]) -> None:
-        self.draws = draws
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        logits = scores.float()
-        running = [row for row, draw in enumerate(self.draws) if draw.finish_reason is None]
-        chosen = logits.clone()
-        chosen[running] = next_scores([self.draws[row] for row in running], logits[running])
-        tokens = chosen.argmax(-1).tolist()
-        for row in running:
-            self.draws[row].take(tokens[row], logits[row])
-        return chosen
-
-
-class _Finished(StoppingCriteria):
-    def __init__(self, draws: Sequence[Draw]) -> None:
-        self.draws = draws
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
-        done = [draw.finish_reason is not None for draw in self.draws]
-        return torch.tensor(done, device=input_ids.device)
-
-
 class Transformers:
     """The engine; made by :func:`load`. ``sees`` says whether the model takes images."""
 
@@ -128,8 +77,7 @@ class Transformers:
         added = [token.content for token in self._tokenizer.added_tokens_decoder.values() if token.special]
         self._special = {*added, *(mark for mark in markers if isinstance(mark, str))}
         self._accepts = set(inspect.signature(model.forward).parameters)
-        self._queues: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
-        self._servers: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
+        self._batcher = Batcher(self._compute, max_batch)
 
     def hook_prompt(self) -> str:
         """The chat template with a user turn that holds one image, cut exactly after the image (Oasis)."""
@@ -145,57 +93,14 @@ class Transformers:
             raise ValueError(f"the request holds {len(request.images)} images and this model takes none")
         prompt = request.prompt if request.messages is None else self._render(request.messages, reply=True)
         assert prompt is not None
-        loop = asyncio.get_running_loop()
-        job = _Job(request, prompt, loop.create_future())
-        if loop in self._queues:
-            self._queues[loop].append(job)
-        else:
-            self._queues[loop] = [job]
-            self._servers[loop] = loop.create_task(self._serve(loop))
-        return await job.future
+        return await self._batcher.submit(request, prompt)
 
-    async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Answer the requests of a loop, one batch after the other, until none is left."""
-        queue = self._queues[loop]
-        try:
-            while queue:
-                await _quiet(queue)
-                batch = self._next_batch(queue)
-                for job, answer in zip(batch, self._answer(batch), strict=True):
-                    if job.future.done():
-                        continue
-                    if isinstance(answer, Exception):
-                        job.future.set_exception(answer)
-                    else:
-                        job.future.set_result(answer)
-                await _quiet(queue)
-        finally:
-            del self._queues[loop], self._servers[loop]
+    def _compute(self, jobs: Sequence[Job]) -> list[Answer]:
+        """Answer jobs of one group."""
+        with torch.inference_mode():
+            return self._write(jobs) if jobs[0].request.choices is None else self._choose(jobs)
 
-    def _next_batch(self, queue: list[_Job]) -> list[_Job]:
-        """Take the next batch: from the largest group, in the order of the requests themselves."""
-        groups: dict[tuple[int, int, int], list[_Job]] = {}
-        for job in queue:
-            groups.setdefault(job.group(), []).append(job)
-        _, jobs = max(groups.items(), key=lambda item: (len(item[1]), item[0]))
-        batch = sorted(jobs, key=_Job.order)[: self._max_batch]
-        taken = set(map(id, batch))
-        queue[:] = [job for job in queue if id(job) not in taken]
-        return batch
-
-    def _answer(self, jobs: Sequence[_Job]) -> list[Completion | Exception]:
-        """One answer or exception for each job; a batch that fails is halved until the failing requests are found."""
-        answer = self._choose if jobs[0].request.choices is not None else self._write
-        try:
-            with torch.inference_mode():
-                return answer(jobs)
-        except Exception as error:  # noqa: BLE001 (whatever it is, it becomes the answer of the request that causes it)
-            if len(jobs) == 1:
-                return [error]
-            middle = len(jobs) // 2
-            return [*self._answer(jobs[:middle]), *self._answer(jobs[middle:])]
-
-    def _write(self, jobs: Sequence[_Job]) -> list[Completion | Exception]:
+    def _write(self, jobs: Sequence[Job]) -> list[Answer]:
         """Free replies."""
         inputs = self._inputs([job.prompt for job in jobs], [job.request for job in jobs])
         lengths = inputs["attention_mask"].sum(-1).tolist()
@@ -213,18 +118,18 @@ class Transformers:
             **inputs,
             do_sample=False,
             max_new_tokens=max(draw.limit for draw in draws),
-            logits_processor=LogitsProcessorList([_Next(draws)]),
-            stopping_criteria=StoppingCriteriaList([_Finished(draws)]),
+            logits_processor=LogitsProcessorList([Next(draws)]),
+            stopping_criteria=StoppingCriteriaList([Finished(draws)]),
         )
         return [_completion(draw, length) for draw, length in zip(draws, lengths, strict=True)]
 
-    def _choose(self, jobs: Sequence[_Job]) -> list[Completion | Exception]:
+    def _choose(self, jobs: Sequence[Job]) -> list[Answer]:
         """Replies out of the allowed ones: each choice is scored as a whole, by one forward pass over all of them."""
         rows = len(jobs[0].request.choices or ()) + 1
         most = max(1, self._max_batch // rows)
         if len(jobs) > most:
             parts = [jobs[start : start + most] for start in range(0, len(jobs), most)]
-            return [answer for part in parts for answer in self._answer(part)]
+            return [answer for part in parts for answer in answers(self._choose, part)]
         texts = [job.prompt + text for job in jobs for text in ("", *self._closed(job.request.choices or ()))]
         inputs = self._inputs(texts, [job.request for job in jobs for _ in range(rows)])
         lengths = inputs["attention_mask"].sum(-1).tolist()
@@ -306,14 +211,6 @@ class Transformers:
         )
 
 
-async def _quiet(queue: Sequence[_Job]) -> None:
-    """Return when no request has come for :data:`QUIET_TICKS` turns of the loop."""
-    seen, ticks = len(queue), 0
-    while ticks < QUIET_TICKS:
-        await asyncio.sleep(0)
-        seen, ticks = len(queue), ticks + 1 if len(queue) == seen else 0
-
-
 def _completion(draw: Draw, prompt_tokens: int) -> Completion:
     asked = draw.sampling.logprobs is not None
     return Completion(
@@ -326,7 +223,7 @@ def _completion(draw: Draw, prompt_tokens: int) -> Completion:
     )
 
 
-def _choice(job: _Job, draw: Draw, totals: Float[torch.Tensor, " choices"], lengths: Sequence[int]) -> Completion:
+def _choice(job: Job, draw: Draw, totals: Float[torch.Tensor, " choices"], lengths: Sequence[int]) -> Completion:
     """The drawn choice; ``lengths`` are the tokens of the prompt alone and with each choice."""
     choices = job.request.choices or ()
     best = int(next_scores([draw], totals[None]).argmax())

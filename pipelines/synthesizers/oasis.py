@@ -1,8 +1,7 @@
 """Oasis: a picture alone makes the model write an instruction; what is one is copied out and judged.
 
-Source: Oasis (Zhang et al. 2025, arXiv 2503.08741), sections 3.1-3.3: sampling and judges as published; the prompts are
-ours. The judges only write numbers: a ``filter`` stage decides (published: solvability >= 3, clarity >= 3, their sum
->= 7, hallucination = 5, nonsense = 5) and a ``respond`` stage answers.
+Source: Zhang et al. 2025, arXiv 2503.08741: sampling and judges as published; the prompts are ours. Judges write numbers,
+a ``filter`` decides (published: solvability and clarity >= 3, their sum >= 7, hallucination = nonsense = 5).
 """
 
 from __future__ import annotations
@@ -50,19 +49,12 @@ class OasisInstruct(Synthesizer):
     verbatim: bool = True
     """Reject an extracted instruction whose letters do not stand in the hooked text: the extractor made it up."""
     prompts: ClassVar = ("oasis_extract",)
-
-    def reads(self) -> tuple[str, ...]:
-        """The picture."""
-        return (schema.IMAGE,)
+    rejects: ClassVar = True
 
     def columns(self) -> Mapping[str, pa.DataType]:
         """Texts, and why the hooked one ended."""
         names = (self.column(schema.INSTRUCTION), f"{self.name}_hook", f"{self.name}_hook_finish_reason")
         return dict.fromkeys(names, pa.string())
-
-    def gate(self) -> str:
-        """The column with the reason of a rejected row."""
-        return f"{self.name}_reason"
 
     def steps(self, engine: Engine) -> Sequence[Step]:
         """Hook with the picture alone, then extract without it."""
@@ -115,8 +107,7 @@ class OasisJudge(Synthesizer):
         ]
 
     def _goes_on(self, row: Row) -> bool:
-        scores = {score: row.get(self.column(score)) for score in self.stop_below}
-        return all(score is None or score >= self.stop_below[name] for name, score in scores.items())
+        return all((row.get(self.column(score)) or bound) >= bound for score, bound in self.stop_below.items())
 
     def _ask(self, score: Score, row: Row) -> Request:
         text = prompts.load(f"oasis_{score}").fill(instruction=require(row, self.instruction))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field
@@ -26,6 +26,7 @@ class Respond(Synthesizer):
     temperature: float = Field(default=0.0, ge=0, le=5)
     top_p: float = Field(default=1.0, gt=0, le=1)
     max_tokens: int = Field(default=512, ge=1)
+    rejects: ClassVar = True
 
     def reads(self) -> tuple[str, ...]:
         """The picture and the instruction."""
@@ -34,10 +35,6 @@ class Respond(Synthesizer):
     def columns(self) -> Mapping[str, pa.DataType]:
         """The response, and why it ended."""
         return {self.column(schema.RESPONSE): pa.string(), self.column("finish_reason"): pa.string()}
-
-    def gate(self) -> str:
-        """The column with the reason of a rejected row."""
-        return f"{self.name}_reason"
 
     def steps(self, engine: Engine) -> Sequence[Step]:
         """One question."""

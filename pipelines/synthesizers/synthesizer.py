@@ -83,6 +83,8 @@ class Synthesizer(RowStage):
 
     prompts: ClassVar[tuple[str, ...]] = ()
     """Names of the shipped prompts that the steps use."""
+    rejects: ClassVar[bool] = False
+    """Whether a step can reject a row."""
 
     @abstractmethod
     def steps(self, engine: Engine) -> Sequence[Step]:
@@ -95,6 +97,14 @@ class Synthesizer(RowStage):
     def column(self, noun: str) -> str:
         """Name of a column: ``noun`` itself, after the stage's name where that is not its kind."""
         return noun if self.name == type(self).model_fields["kind"].default else f"{self.name}_{noun}"
+
+    def reads(self) -> tuple[str, ...]:
+        """Columns that the steps need: the picture, unless a synthesizer says more."""
+        return (schema.IMAGE,)
+
+    def gate(self) -> str | None:
+        """The column with the reason of a rejected row."""
+        return f"{self.name}_reason" if self.rejects else None
 
     def writes(self) -> Mapping[str, pa.DataType | None]:
         """Columns that the built function returns."""

@@ -76,21 +76,6 @@ def test_neither_order_nor_company_changes_a_reply(chat, chat_folder):
         assert all(map(same, together, others))
 
 
-def test_batches_follow_from_the_requests_and_not_from_their_order(chat, monkeypatch):
-    seen = []
-    take = chat._next_batch
-    monkeypatch.setattr(chat, "_next_batch", lambda queue: seen.append(take(queue)) or seen[-1])
-    monkeypatch.setattr(chat, "_max_batch", 4)
-    requests = mixed(chat)
-    batches = []
-    for order in (requests, requests[::-1], requests[3:] + requests[:3]):
-        ask(chat, *order)
-        batches.append([[requests.index(job.request) for job in batch] for batch in seen])
-        seen.clear()
-    assert batches[0] == batches[1] == batches[2]
-    assert sorted(index for batch in batches[0] for index in batch) == list(range(len(requests)))
-
-
 def test_another_seed_gives_another_reply_and_another_picture_another_probability(chat):
     first, second = ask(chat, *(Request(prompt="hello", sampling=replace(SAMPLING, seed=seed)) for seed in (1, 2)))
     assert first.text != second.text
