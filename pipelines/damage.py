@@ -34,7 +34,7 @@ def check_pixels(data: bytes, image: Image.Image) -> None:
     if image.format == "PNG":
         _check_png(data)
     try:
-        with quiet():
+        with quiet:
             image.load()
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error and more
         raise _named(error) from error

@@ -9,8 +9,6 @@ from __future__ import annotations
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BytesIO
 
 import numpy as np
@@ -43,12 +41,32 @@ _TURN = {
 _open_lock = threading.Lock()
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Pillow's remarks about odd metadata are no news to the reader of a log: a bad row has its own error."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+class _Quiet:
+    """Warnings off while any thread is inside. The filters are a global: the first one in changes them, the last one
+    out restores them, where ``warnings.catch_warnings`` in several threads would leave them in each other's state."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._filters.__exit__(None, None, None)
+
+
+quiet = _Quiet()
+"""Pillow's remarks about odd metadata are no news to the reader of a log: a bad row has its own error."""
 
 
 def open_header(data: bytes) -> Image.Image:
@@ -57,7 +75,7 @@ def open_header(data: bytes) -> Image.Image:
     Pillow's own limit is off in here (it is a global, hence the lock): the intake checks the size right after this,
     and names the limit that the plan sets.
     """
-    with _open_lock, quiet():
+    with _open_lock, quiet:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             return Image.open(BytesIO(data), formats=FORMATS)
@@ -73,7 +91,7 @@ def orientation(image: Image.Image) -> int:
     if image.format == "TIFF":
         return 1
     try:
-        with quiet():
+        with quiet:
             value = Image.Image.getexif(image).get(0x0112, 1)
     except Exception:  # noqa: BLE001 (broken EXIF raises a dozen types, and only means that nothing is to be turned)
         return 1
@@ -82,14 +100,15 @@ def orientation(image: Image.Image) -> int:
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
     """Width and height in pixels after orientation, from the header."""
-    return image.size[::-1] if orientation(image) >= 5 else image.size
+    width, height = image.size
+    return (height, width) if orientation(image) >= 5 else (width, height)
 
 
 def convert(data: bytes) -> Image.Image:
     """A new RGB picture from encoded bytes, upright, on white. Raises what Pillow raises on broken bytes."""
     image = open_header(data)
     turn = _TURN.get(orientation(image))
-    with quiet():
+    with quiet:
         image.load()
         rgb = _rgb(image)
     return rgb.transpose(turn) if turn is not None else rgb

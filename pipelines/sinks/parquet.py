@@ -60,7 +60,8 @@ class Parquet(Sink):
         group = max(1, int(self.row_group_bytes / max(1.0, table.nbytes / table.num_rows)))
         plain = [field.name for field in table.schema if pa.types.is_string(field.type)]
         codecs = {path: "NONE" if path == f"{schema.IMAGE}.bytes" else "ZSTD" for path in _leaves(table.schema)}
-        pq.write_table(table, file, row_group_size=group, compression=codecs, use_dictionary=plain)
+        options: Any = {"compression": codecs, "use_dictionary": plain}  # by column; the stubs only know one for all
+        pq.write_table(table, file, row_group_size=group, **options)
 
 
 def _leaves(columns: pa.Schema) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from potstill.config import RequestError
 from potstill.pipelines.sources.base import Item, RawRow, Source
 from potstill.pipelines.sources.files import File, Place, extension, key, matching, open_file
-from potstill.pipelines.sources.texts import texts_of
+from potstill.pipelines.sources.texts import Texts, texts_of
 
 EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"})
 SIDECARS = ("txt", "json")
@@ -55,9 +55,9 @@ class Folder(Source):
             return
         yield RawRow(source=item.key, image=data, **texts)
 
-    def _texts(self, at: dict[str, Any]) -> dict[str, str | None]:
+    def _texts(self, at: dict[str, Any]) -> Texts:
         """Texts of the sidecars; the JSON file wins over the text file."""
-        texts: dict[str, str | None] = {}
+        texts: Texts = {}
         if "txt" in at:
             with open_file(self.path, at["txt"]) as file:
                 texts["caption"] = file.read().decode("utf-8-sig", "replace").strip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +14,7 @@ from pydantic import Field
 from potstill.config import RequestError, Settings
 from potstill.pipelines.sources.base import Item, MissingImage, RawRow, Source
 from potstill.pipelines.sources.files import File, Place, inside, key, matching, open_file
-from potstill.pipelines.sources.texts import NAMES, as_json
+from potstill.pipelines.sources.texts import NAMES, Texts, as_json
 
 IMAGE_NAMES = ("image", "images", "jpg", "png", "img", "picture", "image_bytes", "image_data", "bytes", "content")
 
@@ -97,14 +97,14 @@ class ParquetFiles(Source):
 
     def _row(self, record: dict[str, Any], at: dict[str, Any], source: str) -> RawRow:
         names: dict[str, str] = at["names"]
-        texts = {ours: _first_text(record.get(name)) for ours, name in names.items() if ours != "image"}
+        texts = cast(Texts, {ours: _first_text(record.get(name)) for ours, name in names.items() if ours != "image"})
         rest = {name: value for name, value in record.items() if name not in names.values()}
         meta = as_json({name: value for name, value in rest.items() if value is not None and _is_plain(value)})
         try:
             data, error = self._bytes(record[names["image"]], at["path"]), None
         except (OSError, ValueError) as failure:
             data, error = None, failure
-        return RawRow(source=source, image=data, error=error, meta=meta, **texts)
+        return RawRow(source=source, image=data, error=error, **texts | {"meta": meta})
 
     def _bytes(self, value: Any, file: str) -> bytes:
         """The encoded picture in a cell; a path without bytes is read from below the folder of the file."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypedDict, cast
 
 NAMES = {
     "caption": ("caption", "text", "alt_text", "alt", "description"),
@@ -14,11 +14,21 @@ NAMES = {
 """For each column the keys it may have in a source, best first."""
 
 
+class Texts(TypedDict, total=False):
+    """What a record says besides its picture, as :class:`potstill.pipelines.sources.base.RawRow` takes it."""
+
+    licence: str | None
+    caption: str | None
+    instruction: str | None
+    response: str | None
+    meta: str | None
+
+
 class BadRecord(ValueError):
     """A record that is not what the format says."""
 
 
-def texts_of(content: bytes, origin: str) -> dict[str, str | None]:
+def texts_of(content: bytes, origin: str) -> Texts:
     """Columns from one JSON object: the known texts, and all else as ``meta``. Raises :class:`BadRecord`."""
     try:
         record = json.loads(content)
@@ -29,7 +39,7 @@ def texts_of(content: bytes, origin: str) -> dict[str, str | None]:
     return split_texts(record)
 
 
-def split_texts(record: dict[str, Any]) -> dict[str, str | None]:
+def split_texts(record: dict[str, Any]) -> Texts:
     """The known texts of a record by column, and what is left as JSON in ``meta`` (null when nothing is left)."""
     rest = dict(record)
     columns: dict[str, str | None] = {}
@@ -38,7 +48,7 @@ def split_texts(record: dict[str, Any]) -> dict[str, str | None]:
         if name is not None:
             columns[column] = rest.pop(name)
     columns["meta"] = as_json(rest)
-    return columns
+    return cast(Texts, columns)
 
 
 def as_json(record: dict[str, Any]) -> str | None:

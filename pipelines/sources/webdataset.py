@@ -14,7 +14,7 @@ from potstill.config import RequestError
 from potstill.pipelines.sources.base import Item, MissingImage, RawRow, Source
 from potstill.pipelines.sources.files import File, Place, key, matching, open_file
 from potstill.pipelines.sources.folder import EXTENSIONS
-from potstill.pipelines.sources.texts import texts_of
+from potstill.pipelines.sources.texts import Texts, texts_of
 
 
 class DamagedTar(ValueError):
@@ -119,7 +119,7 @@ def _scan(stream: IO[bytes], size: int) -> tuple[list[_Sample], str | None]:
         return [], f"not a tar, or its start is damaged ({error})"
     try:
         while (member := tar.next()) is not None:
-            tar.members.clear()  # tarfile would keep them all
+            tar.members.clear()  # pyright: ignore[reportAttributeAccessIssue] (else tarfile keeps them all)
             stem, part = _split(member.name)
             if member.isreg() and member.offset_data + member.size > size:
                 if samples and samples[-1].key == stem and not samples[-1].parts & EXTENSIONS:
@@ -153,7 +153,7 @@ def _row(source: str, parts: dict[str, bytes]) -> RawRow:
     if image is None:
         have = ", ".join(sorted(parts))
         return RawRow(source=source, error=MissingImage(f"no picture among the parts {have}; add one, or drop the key"))
-    texts: dict[str, str | None] = {}
+    texts: Texts = {}
     for part in ("txt", "caption"):
         if part in parts:
             texts.setdefault("caption", parts[part].decode("utf-8-sig", "replace").strip())

@@ -185,6 +185,17 @@ def test_many_threads_may_decode_at_once(monkeypatch):
     assert 0 < pixels._cache.held <= 200_000
 
 
+def test_warnings_are_off_inside_and_as_before_after_the_last_thread_has_left():
+    before = list(warnings.filters)
+    with pixels.quiet:
+        with pixels.quiet:
+            warnings.warn("not heard", stacklevel=1)
+        warnings.warn("not heard either", stacklevel=1)
+    assert warnings.filters == before
+    with pytest.raises(UserWarning):
+        warnings.warn("heard", stacklevel=1)
+
+
 def test_what_is_not_among_the_formats_does_not_open():
     with pytest.raises(Image.UnidentifiedImageError):
         open_header(b"%PDF-1.7")
