@@ -103,7 +103,8 @@ class Next(LogitsProcessor):
     def __init__(self, draws: Sequence[Draw]) -> None:
         self.draws = draws
 
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        """Scores whose argmax, row by row, is the drawn token."""
         logits = scores.float()
         running = [row for row, draw in enumerate(self.draws) if draw.finish_reason is None]
         chosen = logits.clone()
@@ -120,6 +121,7 @@ class Finished(StoppingCriteria):
     def __init__(self, draws: Sequence[Draw]) -> None:
         self.draws = draws
 
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+    def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
+        """One truth value for each row."""
         done = [draw.finish_reason is not None for draw in self.draws]
         return torch.tensor(done, device=input_ids.device)

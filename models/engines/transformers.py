@@ -106,9 +106,8 @@ class Transformers:
         lengths = inputs["attention_mask"].sum(-1).tolist()
         long = {row: self._too_long(length, 1) for row, length in enumerate(lengths) if length >= self.max_model_len}
         if long:
-            rest = iter(
-                self._answer(rows) if (rows := [job for row, job in enumerate(jobs) if row not in long]) else []
-            )
+            fitting = [job for row, job in enumerate(jobs) if row not in long]
+            rest = iter(self._write(fitting) if fitting else ())
             return [long[row] if row in long else next(rest) for row in range(len(jobs))]
         draws = [
             Draw(job.request.sampling, self.max_model_len - length, self._eos, self._decode)

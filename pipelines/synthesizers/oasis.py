@@ -1,6 +1,6 @@
 """Oasis: a picture alone makes the model write an instruction; what is one is copied out and judged.
 
-Source: Zhang et al. 2025, arXiv 2503.08741: sampling and judges as published; the prompts are ours. Judges write numbers,
+Source: Zhang et al. 2025, arXiv 2503.08741: sampling and judges as published, prompts ours. Judges write numbers,
 a ``filter`` decides (published: solvability and clarity >= 3, their sum >= 7, hallucination = nonsense = 5).
 """
 

@@ -157,6 +157,7 @@ class Synthesizer(RowStage):
         self, engine: Engine, step: Step, row: Row, request: Request, new: dict[str, Any]
     ) -> Columns | Reject:
         """What the step reads from the first reply that can be read; counts the tokens in ``new``."""
+        failure = None
         for attempt in range(self.tries):
             sampling = replace(request.sampling, seed=self._seed(row, step, attempt))
             if attempt:

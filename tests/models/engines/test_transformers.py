@@ -161,6 +161,17 @@ def test_one_bad_request_costs_one_request(chat):
             raise reply
 
 
+def test_a_long_prompt_is_set_aside_without_halving_the_batch(chat, monkeypatch):
+    sizes = []
+    inputs = chat._inputs
+    monkeypatch.setattr(
+        chat, "_inputs", lambda prompts, requests: sizes.append(len(prompts)) or inputs(prompts, requests)
+    )
+    replies = ask(chat, *(Request(prompt="x" * size, sampling=Sampling(max_tokens=2)) for size in (1, 2, 5000, 3)))
+    assert [isinstance(reply, ValueError) for reply in replies] == [False, False, True, False]
+    assert sizes == [4, 3]
+
+
 def test_a_failing_model_call_is_narrowed_down_to_its_request(chat, monkeypatch):
     generate = chat._model.generate
 
