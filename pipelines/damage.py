@@ -15,7 +15,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from potstill.pipelines.jpegscan import RUN, zeroed_at
+from potstill.pipelines.jpegscan import MAX_SCANS, RUN, has_many_scans, zeroed_at
 from potstill.pipelines.pixels import quiet
 
 
@@ -57,6 +57,8 @@ def ends_early(data: bytes) -> bool:
 
 def _check_jpeg(data: bytes, *, cmyk: bool) -> bool:
     """Whether the file is sound; False: simplejpeg cannot tell, ask Pillow. Raises for a damaged one."""
+    if has_many_scans(data):
+        raise CorruptImage(f"more than {MAX_SCANS} scans, made to keep a decoder busy; leave the file out")
     zeroed = zeroed_at(data)
     if zeroed is not None:
         raise CorruptImage(f"the pixels from byte {zeroed} on were overwritten with zeros; fetch the file again")

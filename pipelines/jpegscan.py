@@ -1,5 +1,6 @@
-"""Tells zeroed bytes in a JPEG's scan data from the long runs of zero bits that blank pictures really have.
+"""Looks at a JPEG's scans without decoding them: zeroed bytes, and far too many scans.
 
+Zeroed bytes must be told from the long runs of zero bits that blank pictures really have.
 A run of zero bits decodes to the symbols whose codes are all zeros, over and over. In a blank area those symbols say
 "no change, end of block" and the run is sound. Where one of them is a coefficient instead, 512 zero bits would be
 blocks in which coefficient after coefficient has the same value: no encoder ever wrote that. Codes, segments and
@@ -11,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 RUN = re.compile(rb"\x00{64,}")
 """What a lost sector or a sparse copy leaves behind: 64 zero bytes and more."""
@@ -61,6 +63,16 @@ def _zero_codes(header: bytes, first: dict[int, int]) -> tuple[int, ...]:
         return ()
     tables = {0x10 | header[2 + 2 * index] & 0x0F for index in range(count)}
     return tuple(first[table] for table in tables if table in first)
+
+
+MAX_SCANS = 500
+"""Progressive pictures have about ten scans. A decoder goes over the whole picture for each, so a small file with very
+many keeps it busy for hours (the limit that libjpeg-turbo's own fuzzers use)."""
+
+
+def has_many_scans(data: bytes) -> bool:
+    """Whether a JPEG has more than :data:`MAX_SCANS` scans."""
+    return data.count(b"\xff\xda") > MAX_SCANS and sum(1 for _ in islice(_scans(data), MAX_SCANS + 1)) > MAX_SCANS
 
 
 def zeroed_at(data: bytes) -> int | None:

@@ -131,15 +131,24 @@ def _eight_bit(values: np.ndarray, *, sixteen: bool) -> np.ndarray:
     16-bit covers 0..65535. The other two carry no range: 0..1 (float), 0..255 and 0..65535 are recognised in this
     order, anything else is stretched from its least to its greatest finite value.
     """
-    if sixteen:
-        return np.round(values.astype(np.float32) / 257).astype(np.uint8)
-    finite = values[np.isfinite(values)].astype(np.float64)
+    low, high = (0.0, 65535.0) if sixteen else _range(values)
+    grey = np.empty(values.shape, np.uint8)
+    for top in range(0, len(values), _STRIPE):  # stripes: the whole in float64 would take 8 bytes a pixel, twice
+        scaled = (values[top : top + _STRIPE].astype(np.float64) - low) / max(high - low, 1e-12) * 255
+        known = np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0)
+        grey[top : top + _STRIPE] = np.clip(np.round(known), 0, 255)
+    return grey
+
+
+_STRIPE = 256
+
+
+def _range(values: np.ndarray) -> tuple[float, float]:
+    finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    if low >= 0 and high <= 65535:
-        is_float = values.dtype.kind == "f"
-        low, high = 0.0, 1.0 if is_float and high <= 1 else 255.0 if high <= 255 else 65535.0
-    scaled = (values.astype(np.float64) - low) / max(high - low, 1e-12) * 255
-    return np.clip(np.round(np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0)), 0, 255).astype(np.uint8)
+    if low < 0 or high > 65535:
+        return low, high
+    return 0.0, 1.0 if values.dtype.kind == "f" and high <= 1 else 255.0 if high <= 255 else 65535.0
 
 
 class _Cache:

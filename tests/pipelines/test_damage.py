@@ -116,6 +116,20 @@ def test_a_scan_says_what_zero_bits_mean():
     assert zeroed_at(b"\xff\xd8" + bytes(200)) is None
 
 
+def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded():
+    data = encoded(photo(64, 64), progressive=True)
+    last = list(_scans(data))[-1]
+    header = data.rindex(b"\xff\xda")
+    scan = data[header : last.end]
+    check(data[: last.end] + data[last.end :])
+    with pytest.raises(CorruptImage, match="more than 500 scans"):
+        check(data[: last.end] + scan * 600 + data[last.end :])
+
+
+def test_scan_marks_after_the_end_are_not_counted():
+    check(encoded(photo(64, 64)) + b"\xff\xda" * 600)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=400), st.integers(0, 3))
 def test_any_bytes_after_a_jpeg_start_are_looked_at_without_harm(tail, kind):
