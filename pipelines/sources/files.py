@@ -15,6 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 from pydantic import AfterValidator
 
 from potstill.config import RequestError
+from potstill.pipelines.sources.paths import braces, extension
 
 
 def _absolute(path: str) -> str:
@@ -56,11 +57,6 @@ def open_file(place: str, path: str) -> IO[bytes]:
     return Path(path).open("rb") if isinstance(fs, LocalFileSystem) else fs.open(path, "rb")
 
 
-def key(name: str) -> str:
-    """``name`` as valid UTF-8, different names staying different: bytes that are no UTF-8 are written ``\\udcff``."""
-    return name.replace("\\", "\\\\").encode("utf-8", "backslashreplace").decode()
-
-
 def matching(place: str, extensions: Collection[str], *, recursive: bool = True) -> list[File]:
     """Files of one path, below one folder (with one of ``extensions``, lower case, no dot), or of a glob; sorted.
 
@@ -95,11 +91,6 @@ def _found(fs: Any, root: str, place: str, extensions: Collection[str], recursiv
         raise RequestError(f"source.path {place!r}: {missing[0]!r} is no file; correct the pattern")
     start = posixpath.dirname(re.split(r"[*?\[{]", root)[0])
     return [_file(fs, path, posixpath.relpath(path, start), fs.info(path)) for path in dict.fromkeys(globs)]
-
-
-def extension(name: str) -> str:
-    """What follows the last dot of the file name, in lower case."""
-    return posixpath.splitext(posixpath.basename(name))[1][1:].lower()
 
 
 def _file(fs: Any, path: str, name: str, info: os.stat_result | dict[str, Any]) -> File:
@@ -138,47 +129,3 @@ def _walk(fs: Any, root: str, recursive: bool) -> Iterator[tuple[str, str, dict[
         name = posixpath.relpath(path, root)
         if not any(part.startswith(".") for part in name.split("/")):
             yield path, name, info
-
-
-def braces(pattern: str) -> list[str]:
-    """The pattern with ``{000..010}`` and ``{a,b}`` written out.
-
-    >>> braces("x-{08..10}.tar")
-    ['x-08.tar', 'x-09.tar', 'x-10.tar']
-    """
-    match = re.search(r"\{([^{}]*)\}", pattern)
-    if match is None:
-        return [pattern]
-    span = re.fullmatch(r"(\d+)\.\.(\d+)", match[1])
-    if span:
-        width = len(span[1])
-        if int(span[2]) - int(span[1]) >= 1_000_000:
-            raise RequestError(f"source.path {pattern!r} names over a million files; correct the braces")
-        options = [f"{number:0{width}}" for number in range(int(span[1]), int(span[2]) + 1)]
-    elif "," in match[1]:
-        options = match[1].split(",")
-    else:
-        return [pattern]
-    return [text for option in options for text in braces(pattern[: match.start()] + option + pattern[match.end() :])]
-
-
-class OutsidePath(ValueError):
-    """A picture's path that leads out of its folder, or to another place."""
-
-
-def inside(folder: str, path: str) -> str:
-    """``path`` below ``folder``, links followed. Raises :class:`OutsidePath`: what a file names is not trusted."""
-    if "://" in path or path.startswith("data:"):
-        raise OutsidePath(f"{path[:200]!r} is a URL, which is not fetched; download the pictures and give local paths")
-    if "\x00" in path:
-        raise OutsidePath(f"{path[:200]!r} is no file name; correct it")
-    joined = posixpath.normpath(posixpath.join(folder, path))
-    if joined != folder and not joined.startswith(folder.rstrip("/") + "/"):
-        raise OutsidePath(f"{path[:200]!r} leads out of {folder!r}; move the picture, or set source.root")
-    if (
-        "://" not in folder
-        and Path(folder).is_dir()
-        and not Path(joined).resolve().is_relative_to(Path(folder).resolve())
-    ):
-        raise OutsidePath(f"{path[:200]!r} is a link out of {folder!r}; move the picture, or set source.root")
-    return joined

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from potstill.config import RequestError
 from potstill.pipelines.sources.base import Item, RawRow, Source
-from potstill.pipelines.sources.files import File, Place, extension, key, matching, open_file
+from potstill.pipelines.sources.files import File, Place, matching, open_file
+from potstill.pipelines.sources.paths import extension, key
 from potstill.pipelines.sources.texts import Texts, texts_of
 
 EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"})

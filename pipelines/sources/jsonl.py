@@ -15,7 +15,8 @@ from fsspec.implementations.local import LocalFileSystem
 from potstill.config import RequestError
 from potstill.pipelines.sources.base import Item, MissingImage, RawRow, Source
 from potstill.pipelines.sources.conversation import first_turns
-from potstill.pipelines.sources.files import File, Place, filesystem, inside, key, matching, open_file
+from potstill.pipelines.sources.files import File, Place, filesystem, matching, open_file
+from potstill.pipelines.sources.paths import inside, key
 from potstill.pipelines.sources.records import Record, elements, lines
 from potstill.pipelines.sources.texts import BadRecord, split_texts
 

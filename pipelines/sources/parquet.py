@@ -11,26 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from potstill.config import RequestError, Settings
 from potstill.pipelines.sources.base import Item, MissingImage, RawRow, Source
-from potstill.pipelines.sources.files import File, Place, inside, key, matching, open_file
-from potstill.pipelines.sources.texts import NAMES, Texts, as_json
-
-IMAGE_NAMES = ("image", "images", "jpg", "png", "img", "picture", "image_bytes", "image_data", "bytes", "content")
+from potstill.pipelines.sources.files import File, Place, matching, open_file
+from potstill.pipelines.sources.parquet_columns import ColumnNames, column_names
+from potstill.pipelines.sources.paths import inside, key
+from potstill.pipelines.sources.texts import Texts, as_json
 
 
 class DamagedParquet(ValueError):
     """A Parquet file, or a part of one, that cannot be read."""
-
-
-class ColumnNames(Settings):
-    """Names of columns in the files; what is not given is found under its usual names."""
-
-    image: str | None = None
-    caption: str | None = None
-    instruction: str | None = None
-    response: str | None = None
-    licence: str | None = None
 
 
 class ParquetFiles(Source):
@@ -46,7 +35,7 @@ class ParquetFiles(Source):
         for file in matching(self.path, {"parquet"}):
             try:
                 with open_file(self.path, file.path) as stream, pq.ParquetFile(stream) as parquet:
-                    names = self._names(parquet.schema_arrow, file.name)
+                    names = column_names(self.columns, parquet.schema_arrow, file.name)
                     groups = [parquet.metadata.row_group(index) for index in range(parquet.num_row_groups)]
                     sizes = [(group.num_rows, group.total_byte_size) for group in groups]
             except (pa.ArrowException, OSError) as error:
@@ -73,27 +62,6 @@ class ParquetFiles(Source):
             reason = DamagedParquet(f"{name}: {str(error).splitlines()[0]}; fetch the file again")
             for row in range(done, at["to"]):
                 yield RawRow(source=f"{name}#{at['first'] + row}", error=reason)
-
-    def _names(self, columns: pa.Schema, file: str) -> dict[str, str]:
-        """Column of the file for each of ours. Raises :class:`RequestError` when the image column cannot be told."""
-        asked = {ours: name for ours, name in self.columns.model_dump().items() if name is not None}
-        for ours, name in asked.items():
-            if name not in columns.names:
-                known = ", ".join(columns.names)
-                raise RequestError(f"source.columns.{ours}: {file} has no column {name!r}; columns: {known}")
-        usual = [name for name in (*IMAGE_NAMES, *columns.names) if name in columns.names]
-        image = asked.get("image") or next((name for name in usual if _holds_images(columns.field(name).type)), None)
-        if image is None or not _holds_images(columns.field(image).type):
-            known = ", ".join(f"{field.name} ({field.type})" for field in columns)
-            raise RequestError(f"{file} has no image column (binary, or struct<bytes, path>) among: {known}; "
-                               "name it in source.columns.image")  # fmt: skip
-        names = {"image": image}
-        for ours, usual_names in NAMES.items():
-            lower = {name.lower(): name for name in reversed(columns.names)}
-            fits = (lower[each] for each in usual_names if each in lower and _is_text(columns.field(lower[each]).type))
-            name = asked.get(ours) or next(fits, None)
-            names |= {ours: name} if name is not None else {}
-        return names
 
     def _row(self, record: dict[str, Any], at: dict[str, Any], source: str) -> RawRow:
         names: dict[str, str] = at["names"]
@@ -148,19 +116,6 @@ def _records(parquet: pq.ParquetFile, at: dict[str, Any]) -> Iterator[dict[str, 
         start += batch.num_rows
         if start >= at["to"]:
             return
-
-
-def _holds_images(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        fields = {field.name: field.type for field in kind}
-        return "bytes" in fields and _holds_images(fields["bytes"])
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_dictionary(kind):
-        return _is_text(kind.value_type)
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _first_text(value: Any) -> str | None:

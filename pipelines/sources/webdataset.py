@@ -12,8 +12,9 @@ from typing import IO, Any, Literal
 
 from potstill.config import RequestError
 from potstill.pipelines.sources.base import Item, MissingImage, RawRow, Source
-from potstill.pipelines.sources.files import File, Place, key, matching, open_file
+from potstill.pipelines.sources.files import File, Place, matching, open_file
 from potstill.pipelines.sources.folder import EXTENSIONS
+from potstill.pipelines.sources.paths import key
 from potstill.pipelines.sources.texts import Texts, texts_of
 
 
