@@ -7,6 +7,7 @@ makes new chunks and leaves the old ones, with all that was computed for them, a
 from __future__ import annotations
 
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +20,11 @@ import xxhash
 from potstill.config import RequestError
 from potstill.pipelines import schema
 from potstill.pipelines.plan import Plan
-from potstill.pipelines.rundir import RunDir
+from potstill.pipelines.rundir import DamagedFile, RunDir
 from potstill.pipelines.sources.base import Item
 from potstill.pipelines.stage import RowStage
+
+logger = logging.getLogger(__name__)
 
 MANIFEST = "images/.chunks.parquet"
 DIGEST = b"potstill.digest"
@@ -129,10 +132,14 @@ def check_same_source(run: RunDir, known: Mapping[str, int], chunks: Sequence[Ch
 
 
 def is_current(run: RunDir, chunk: Chunk) -> bool:
-    """Whether the chunk's input rows are there, from just these items and settings."""
+    """Whether the chunk's input rows are there, from just these items and settings. A damaged file is read anew."""
     if not run.exists(chunk.images):
         return False
-    metadata = run.read_schema(chunk.images).metadata or {}
+    try:
+        metadata = run.read_schema(chunk.images).metadata or {}
+    except DamagedFile as error:
+        logger.warning("%s", error)
+        return False
     return metadata.get(DIGEST) == chunk.digest.encode()
 
 

@@ -31,6 +31,10 @@ LOCK_SECONDS = 60.0
 """A lock on an object store whose holder has not refreshed it for this long is taken over."""
 
 
+class DamagedFile(OSError):
+    """A file of a run directory that something else than a run has changed: a run writes whole files or none."""
+
+
 class RunDir:
     """Files below one root. Small and picklable: it holds the URL and opens the filesystem where it is used."""
 
@@ -131,19 +135,35 @@ class RunDir:
         self.write_bytes(name, json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
 
     def write_table(self, name: str, table: pa.Table) -> None:
-        """Parquet, zstd, with statistics; schema metadata is kept."""
-        self.write(name, lambda file: pq.write_table(table, file, compression="zstd", compression_level=1))
+        """Parquet, zstd, with statistics and checksums; schema metadata is kept."""
+        options = {"compression": "zstd", "compression_level": 1, "write_page_checksum": True}
+        self.write(name, lambda file: pq.write_table(table, file, **options))
 
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        """Parquet as a table; of ``columns`` those that the file has."""
-        with self.open(name) as file, pq.ParquetFile(file) as parquet:
+        """Parquet as a table; of ``columns`` those that the file has. Raises :class:`DamagedFile`."""
+        with self._parquet(name) as parquet:
             have = set(parquet.schema_arrow.names)
             return parquet.read(None if columns is None else [column for column in columns if column in have])
 
     def read_schema(self, name: str) -> pa.Schema:
-        """Schema of a Parquet file with its metadata; no data is read."""
-        with self.open(name) as file, pq.ParquetFile(file) as parquet:
+        """Schema of a Parquet file with its metadata; no data is read. Raises :class:`DamagedFile`."""
+        with self._parquet(name) as parquet:
             return parquet.schema_arrow
+
+    @contextmanager
+    def _parquet(self, name: str) -> Iterator[pq.ParquetFile]:
+        """A Parquet file; what Arrow finds wrong with it becomes an error that names it and says the way out."""
+        with self.open(name) as file:
+            try:
+                with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+                    yield parquet
+            except (pa.ArrowException, OSError) as error:
+                if isinstance(error, OSError) and error.errno is not None:
+                    raise
+                raise DamagedFile(
+                    f"{self.path(name)} is damaged ({error}); delete it and run the same command again: "
+                    "what it held is computed anew"
+                ) from error
 
     def check_writable(self) -> None:
         """Raises :class:`RequestError` when nothing can be written here."""

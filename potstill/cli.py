@@ -12,7 +12,7 @@ import typer
 from potstill import __version__
 from potstill.config import RequestError
 
-EXIT_CODES = {"RunFailed": 1, "ConservationError": 1, "TooManyErrors": 3}
+EXIT_CODES = {"RunFailed": 1, "ConservationError": 1, "DamagedFile": 1, "TooManyErrors": 3}
 """Expected errors by the name of their class, so that no module is imported only to compare."""
 
 app = typer.Typer(
