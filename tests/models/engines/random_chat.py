@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import Idefics3Config, Idefics3ForConditionalGeneration, LlamaConfig, PreTrainedTokenizerFast
 from transformers.models.idefics3.configuration_idefics3 import Idefics3VisionConfig
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
@@ -23,18 +23,19 @@ SPECIAL = (
 IMAGE_TOKENS = 4
 
 
-def save(folder: Path, seed: int = 0, context: int = 1024) -> Path:
-    """Write the model to ``folder``: bytes as tokens, 4 image tokens per picture, ``context`` positions."""
+def byte_tokenizer(special: tuple[str, ...], pad: str, end: str) -> PreTrainedTokenizerFast:
+    """A tokenizer with one token for each byte and one for each special text."""
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     tokenizer = Tokenizer(models.BPE(vocab={char: index for index, char in enumerate(sorted(alphabet))}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    from tokenizers.decoders import ByteLevel
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=pad, eos_token=end)
 
-    tokenizer.decoder = ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<|pad|>", eos_token="<|im_end|>", model_max_length=context
-    )
+
+def save(folder: Path, seed: int = 0, context: int = 1024) -> Path:
+    """Write the model to ``folder``: bytes as tokens, 4 image tokens per picture, ``context`` positions."""
+    fast = byte_tokenizer(SPECIAL, "<|pad|>", "<|im_end|>")
     processor = Idefics3Processor(
         Idefics3ImageProcessorPil(
             size={"longest_edge": 56}, max_image_size={"longest_edge": 56}, do_image_splitting=False
