@@ -162,19 +162,32 @@ def _checked(
 ) -> tuple[dict[str, pa.Array], list[Exception | None]]:
     """The result as Arrow arrays. Raises :class:`ContractError` when it is not what the stage promised."""
     promised = stage.writes()
+    if not isinstance(result, Mapping):
+        raise ContractError(f"stage {stage.name!r} returned a {type(result).__name__}, not columns by name")
     got = set(result) - {schema.ERROR}
     if got != set(promised):
         raise ContractError(f"stage {stage.name!r} promised columns {sorted(promised)} and returned {sorted(got)}")
     errors = list(result.get(schema.ERROR, [None] * rows))
     arrays: dict[str, pa.Array] = {}
     for name, kind in promised.items():
-        values = result[name]
-        array = values if isinstance(values, pa.Array) else pa.array(values, kind)
-        arrays[name] = array.cast(kind) if kind is not None and array.type != kind else array
+        try:
+            arrays[name] = _array(result[name], kind)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            raise ContractError(
+                f"stage {stage.name!r} returned {name!r} that is no column of {kind}: {error}"
+            ) from error
     for name, length in ((name, len(value)) for name, value in {**arrays, schema.ERROR: errors}.items()):
         if length != rows:
             raise ContractError(f"stage {stage.name!r} got {rows} rows and returned {length} values of {name!r}")
     return arrays, errors
+
+
+def _array(values: Any, kind: pa.DataType | None) -> pa.Array:
+    """A returned sequence as one Arrow array of the promised type."""
+    if isinstance(values, pa.ChunkedArray):
+        values = join(values.chunks) if values.num_chunks else pa.array([], values.type)
+    array = values if isinstance(values, pa.Array) else pa.array(values, kind)
+    return array.cast(kind) if kind is not None and array.type != kind else array
 
 
 def join(parts: Sequence[pa.Array | pa.ChunkedArray]) -> pa.Array:
