@@ -100,6 +100,19 @@ class Plan(Settings):
                 raise ValueError(f"resources.{name}: no stage of that name computes rows; stages: {', '.join(names)}")
         return self
 
+    @model_validator(mode="after")
+    def _sinks_fit(self) -> Plan:
+        for kind, count in Counter(sink.kind for sink in self.sinks).items():
+            if count > 1:
+                raise ValueError(f"sinks: {count} of kind {kind!r} would write the same folder; keep one")
+        written = {name for stage in self.row_stages() for name in stage.writes()}
+        known = {schema.SAMPLE_ID, *schema.INPUT_COLUMNS, *written}
+        for sink in self.sinks:
+            for name in getattr(sink, "columns", None) or ():
+                if name not in known:
+                    raise ValueError(f"sinks.{sink.kind}: no column {name!r}; columns: {', '.join(sorted(known))}")
+        return self
+
     def row_stages(self) -> tuple[RowStage, ...]:
         """The stages that compute columns, in order."""
         return tuple(stage for stage in self.stages if isinstance(stage, RowStage))
@@ -118,7 +131,7 @@ class Plan(Settings):
         writer: dict[str, str] = {}
         for stage in self.row_stages():
             parts = {
-                "settings": stage.model_dump(mode="json"),
+                "settings": stage.model_dump(mode="json", exclude=dict(stage.speed)),
                 "version": stage.version,
                 "identity": _identity(stage),
                 "reads": {column: prints[writer[column]] for column in stage.reads() if column in writer},

@@ -25,6 +25,7 @@ class ClipScore(RowStage):
 
     kind: Literal["clip_score"] = "clip_score"
     batch_rows: ClassVar[int] = 256
+    speed: ClassVar[Mapping[str, Any]] = {"batch_size": True}
 
     model: str = "tiny"
     """``tiny`` (embedded), an open_clip architecture, ``hf-hub:NAME`` or ``local-dir:FOLDER``."""

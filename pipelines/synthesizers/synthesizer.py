@@ -74,6 +74,8 @@ class Synthesizer(RowStage):
     and, if it can reject, ``<name>_reason``.
     """
 
+    speed: ClassVar[Mapping[str, Any]] = {"engine": {"threads", "max_batch"}}
+
     engine: EngineSettings
     """The chat model. Stages with equal settings share one loaded model in a process."""
     seed: int = Field(default=0, ge=0, lt=2**63)
