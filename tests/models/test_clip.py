@@ -1,5 +1,8 @@
 """The open_clip adapter on the assembled tiny model: open_clip's own numbers, batched."""
 
+import subprocess
+import sys
+
 import numpy as np
 import open_clip
 import pytest
@@ -97,6 +100,12 @@ def test_the_model_says_what_a_fingerprint_needs(clip):
     assert clip.revision == clip_revision("tiny")
     assert len(clip.revision) == 16
     assert (clip.embedding_dim, clip.context_length) == (256, 128)
+
+
+def test_the_revision_is_told_without_loading_torch():
+    code = "import sys; from potstill.models.clip import clip_revision as r; print(r('tiny'), 'torch' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert told.stdout.split() == [clip_revision("tiny"), "False"]
 
 
 def test_a_local_directory_gives_the_same_rows_and_a_revision_of_its_files(clip, pictures):
