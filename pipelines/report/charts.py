@@ -9,8 +9,8 @@ from typing import Any
 from potstill.pipelines.report.histogram import Histogram, Threshold
 
 WIDTH, HEIGHT = 320.0, 96.0
-GAP = 1.0
-"""Empty space between two bars."""
+FILL = 0.86
+"""Share of its place that a bar fills."""
 OUTCOMES = ("kept", "dropped", "duplicate", "quarantined", "pending")
 
 
@@ -62,7 +62,8 @@ def chart(histogram: Histogram, limits: Sequence[Threshold]) -> Chart:
                 else f"{edges[position]:.4g} to {edges[position + 1]:.4g}"
             )
             label = f"{here}: {kept:,} kept, {other:,} not"
-            bars.append(Bar(position * step, max(step - GAP, 1), kept / top * HEIGHT, other / top * HEIGHT, label))
+            x, scale = (position + (1 - FILL) / 2) * step, HEIGHT / top
+            bars.append(Bar(x, FILL * step, kept * scale, other * scale, label))
     lines = [_line(limit, limit.at(histogram.levels), low, span) for limit in limits]
     return Chart(histogram.column, histogram.stage, bars, lines, _ticks(histogram, step), _caption(histogram))
 
@@ -83,7 +84,8 @@ def _ticks(histogram: Histogram, step: float) -> list[tuple[float, str]]:
 
 
 def _caption(histogram: Histogram) -> str:
-    parts = [f"{histogram.rows:,} values", f"mean {histogram.mean:.4g}"]
+    tallest = int((histogram.kept + histogram.other).max())
+    parts = [f"{histogram.rows:,} values", f"tallest bar {tallest:,}", f"mean {histogram.mean:.4g}"]
     if not histogram.levels:
         parts.append(f"range {histogram.low:.4g} to {histogram.high:.4g}")
     if histogram.unusable:

@@ -17,13 +17,15 @@ from potstill.pipelines.ledger import first_drop
 from potstill.pipelines.report.standing import Part, Standing, as_text
 from potstill.pipelines.report.text import one_line, shorten, visible
 
-KEPT_ROWS = 24
-DROPPED_ROWS = 6
+KEPT_ROWS = 25
+DROPPED_ROWS = 10
 GROUPS = 16
 """Most groups of dropped rows that are shown."""
 THUMBNAIL = 160
 """Pixels of the longer side."""
-EXCERPT, WHOLE = 220, 2000
+TOKENS = "_tokens"
+"""End of the names of columns that count an engine's tokens; they are no scores."""
+EXCERPT, WHOLE = 150, 1200
 """Characters of a text that are shown at once, and behind "more"."""
 
 Group = tuple[str, str]
@@ -110,7 +112,7 @@ def _card(standing: Standing, row: dict[str, Any], picture: str | None) -> Card:
             value = row.get(name)
             if isinstance(value, str) and name != stage.gate():
                 texts[name] = value
-            elif isinstance(value, int | float):
+            elif isinstance(value, int | float) and not name.endswith(TOKENS):
                 values.append((name, as_text(value)))
     return Card(
         sample_id=row[schema.SAMPLE_ID],

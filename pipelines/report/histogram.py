@@ -23,23 +23,14 @@ _BEFORE = (">=", "<", "==")
 """Comparisons whose limit lies before the bar of their whole number."""
 
 
-def numeric_columns(plan: Plan) -> dict[str, str]:
-    """Column -> stage, for the columns of numbers that stages write (vectors are none)."""
-    return {
-        column: stage.name
-        for stage in plan.row_stages()
-        for column, kind in stage.writes().items()
-        if kind is not None and (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
-    }
-
-
 @dataclass(slots=True)
 class Histogram:
     """Numbers of one column: :meth:`measure` every chunk, then :meth:`add` every chunk."""
 
     column: str
     stage: str
-    integer: bool = True
+    integer: bool
+    """Whether the column holds whole numbers, or truth."""
     low: float = np.inf
     high: float = -np.inf
     rows: int = 0
@@ -54,7 +45,6 @@ class Histogram:
         """Widen the range to these values."""
         numbers = _numbers(values)
         finite = numbers[np.isfinite(numbers)]
-        self.integer &= not pa.types.is_floating(values.type)
         self.rows += len(finite)
         self.unusable += len(numbers) - len(finite)
         self.total += float(finite.sum())
@@ -90,6 +80,16 @@ class Histogram:
         for counts, where in ((self.kept, kept), (self.other, ~kept)):
             numbers = _numbers(values.filter(pa.array(where)))
             counts[:bins] += np.histogram(numbers[np.isfinite(numbers)], bins=self.edges)[0]
+
+
+def histograms(plan: Plan) -> list[Histogram]:
+    """An empty histogram for each column of numbers that a stage writes (a vector is none)."""
+    return [
+        Histogram(column, stage.name, integer=not pa.types.is_floating(kind))
+        for stage in plan.row_stages()
+        for column, kind in stage.writes().items()
+        if kind is not None and (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+    ]
 
 
 def _numbers(values: pa.ChunkedArray) -> np.ndarray:

@@ -20,15 +20,14 @@ import pyarrow as pa
 
 from potstill.pipelines import schema
 from potstill.pipelines.chunk import INPUT
+from potstill.pipelines.filters.filter import Filter
 from potstill.pipelines.ledger import Ledger
 from potstill.pipelines.report import charts, gallery
-from potstill.pipelines.report.histogram import Histogram, numeric_columns, thresholds
+from potstill.pipelines.report.histogram import Histogram, histograms, thresholds
 from potstill.pipelines.report.standing import Part, Standing, count, error_of
 from potstill.pipelines.report.text import duration, one_line, visible
 
 REPORT_FILE = "report.html"
-TOKENS = "_tokens"
-"""End of the names of columns that count an engine's tokens."""
 FAILURES_EACH, FAILURES = 5, 60
 """Rows of the quarantine that are shown: per stage and type, and in all."""
 DUPLICATES_SHOWN = 10
@@ -86,15 +85,15 @@ class Findings:
 
 def _gather(standing: Standing) -> Findings:
     """Two passes over the chunks: counts and ranges, then histograms in bins over those ranges."""
-    columns = numeric_columns(standing.plan)
-    found = Findings(standing, standing.new_ledger(), [Histogram(name, stage) for name, stage in columns.items()])
-    for part in standing.parts(list(columns)):
+    found = Findings(standing, standing.new_ledger(), histograms(standing.plan))
+    columns = [histogram.column for histogram in found.histograms]
+    for part in standing.parts(columns):
         count(found.ledger, part)
         found.failures.add(part)
         found.picks.add(part)
         for histogram in found.histograms:
             histogram.measure(_column(part, histogram.column))
-    for part in standing.parts(list(columns)):
+    for part in standing.parts(columns):
         for histogram in found.histograms:
             histogram.add(_column(part, histogram.column), part.kept)
     return found
@@ -125,8 +124,14 @@ def _content(found: Findings) -> dict[str, Any]:
     standing, summary = found.standing, found.standing.summary
     stages = standing.counts(found.ledger)
     limits = thresholds(standing.plan)
-    scores = [item for item in found.histograms if item.rows and not item.column.endswith(TOKENS)]
+    scores = [item for item in found.histograms if item.rows and not item.column.endswith(gallery.TOKENS)]
     made = gallery.cards(standing, found.picks)
+    conditions = {
+        (stage.name, reason): condition
+        for stage in standing.plan.stages
+        if isinstance(stage, Filter)
+        for reason, condition in stage.keep.items()
+    }
     return {
         "summary": summary,
         "state": standing.state,
@@ -135,10 +140,12 @@ def _content(found: Findings) -> dict[str, Any]:
         "funnel": _funnel(stages, standing.plan.intake.samples_per_image),
         "outcomes": _outcomes(stages),
         "charts": [charts.chart(item, limits.get(item.column, ())) for item in scores],
-        "tokens": [item for item in found.histograms if item.rows and item.column.endswith(TOKENS)],
+        "tokens": [item for item in found.histograms if item.rows and item.column.endswith(gallery.TOKENS)],
         "kept": made.get(gallery.KEPT, []),
         "kept_rows": found.picks.sizes.get(gallery.KEPT, 0),
-        "dropped": [(*group, found.picks.sizes[group], made[group]) for group in found.picks.dropped()],
+        "dropped": [
+            (*group, conditions.get(group), found.picks.sizes[group], made[group]) for group in found.picks.dropped()
+        ],
         "groups_more": max(0, len(found.picks.sizes) - (gallery.KEPT in found.picks.sizes) - gallery.GROUPS),
         "failures": found.failures,
         "duplicates": [
