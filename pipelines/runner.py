@@ -330,7 +330,6 @@ class Runner:
         result = self._summary("done") | {"rows": rows, "content_hash": f"{digest:032x}"}
         card = {
             "plan": self.plan.model_dump(mode="json"),
-            "command": f"potstill run {PLAN_FILE} --out DIR",
             "counts": result["stages"],
             "content_hash": result["content_hash"],
             "rows": rows,
