@@ -233,9 +233,7 @@ def _stored(
     file = samples_file(index)
     if not run.exists(file):
         return pa.table({schema.SAMPLE_ID: pa.array([], pa.string())})
-    stored_schema = run.read_schema(file)
-    stored = json.loads((stored_schema.metadata or {}).get(FINGERPRINTS, b"{}"))
-    current = [stage for stage in plan.row_stages() if stored.get(stage.name) == fingerprints[stage.name]]
+    current = _current(plan, fingerprints, run.read_schema(file))
     names = [name for stage in current for name in (f"{DONE}{stage.name}", *stage.writes())]
     if columns is not None:
         names = [name for name in names if name in columns or name.startswith(DONE)]
@@ -246,6 +244,16 @@ def _stored(
     stands = pc.is_in(pc.struct_field(errors, "stage"), value_set=valid)
     errors = errors.take(pc.if_else(stands, pa.array(range(len(errors)), pa.int64()), None))
     return table.set_column(table.column_names.index(schema.ERROR), schema.ERROR, errors)
+
+
+def _current(plan: Plan, fingerprints: Mapping[str, str], stored: pa.Schema) -> list[RowStage]:
+    prints = json.loads((stored.metadata or {}).get(FINGERPRINTS, b"{}"))
+    return [stage for stage in plan.row_stages() if prints.get(stage.name) == fingerprints[stage.name]]
+
+
+def standing(plan: Plan, fingerprints: Mapping[str, str], stored: pa.Schema) -> list[str]:
+    """Columns of a samples file's schema that stages wrote with just the settings they have in the plan."""
+    return [name for stage in _current(plan, fingerprints, stored) for name in stage.writes()]
 
 
 def commit(run: RunDir, plan: Plan, fingerprints: Mapping[str, str], index: int, table: pa.Table) -> None:

@@ -22,13 +22,16 @@ def product_schema(run: RunDir, plan: Plan, chunks: Sequence[int]) -> pa.Schema:
     """Names and types of the rows that sinks get: input columns, then what the stages wrote, in their order.
 
     A column that is null in every row everywhere has no type of its own (an embedding nobody computed) and is left out.
+    Columns of a stage as it was under other settings say nothing: the older model's embedding may be of another width.
     """
     found: dict[str, pa.DataType] = {}
+    prints = plan.fingerprints()
     for index in chunks:
         if run.exists(chunk.samples_file(index)):
-            for field in run.read_schema(chunk.samples_file(index)):
-                if not pa.types.is_null(field.type):
-                    found.setdefault(field.name, field.type)
+            stored = run.read_schema(chunk.samples_file(index))
+            for name in chunk.standing(plan, prints, stored):
+                if name in stored.names and not pa.types.is_null(stored.field(name).type):
+                    found.setdefault(name, stored.field(name).type)
     fields = {schema.SAMPLE_ID: pa.string()}
     fields |= {name: schema.IMAGES.field(name).type for name in schema.INPUT_COLUMNS}
     for stage in plan.row_stages():
@@ -98,14 +101,18 @@ def content_sum(rows: pa.Table) -> int:
 
 def _row_bytes(column: pa.Array) -> list[bytes | None]:
     kind = column.type
-    if pa.types.is_fixed_size_list(kind):
+    if pa.types.is_fixed_size_list(kind) and _is_number(kind.value_type):
         width = kind.list_size
         flat = np.asarray(column.values).reshape(-1, width)[column.offset : column.offset + len(column)]
         return [row.tobytes() if ok else None for row, ok in zip(flat, np.asarray(pc.is_valid(column)), strict=True)]
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+    if _is_number(kind):
         values = np.asarray(column.fill_null(0))
         return [v.tobytes() if ok else None for v, ok in zip(values, np.asarray(pc.is_valid(column)), strict=True)]
     return [None if value is None else _text(value) for value in column.to_pylist()]
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
 def _text(value: Any) -> bytes:

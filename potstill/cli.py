@@ -12,8 +12,13 @@ import typer
 from potstill import __version__
 from potstill.config import RequestError
 
-EXIT_CODES = {"RunFailed": 1, "ConservationError": 1, "DamagedFile": 1, "TooManyErrors": 3}
+EXIT_CODES = {"RunFailed": 1, "ConservationError": 1, "DamagedFile": 1, "Interrupted": 1, "TooManyErrors": 3}
 """Expected errors by the name of their class, so that no module is imported only to compare."""
+
+
+class Interrupted(Exception):
+    """The user ended a run; what it committed stands."""
+
 
 app = typer.Typer(
     help="Raw images into training sets, on Ray.",
@@ -91,7 +96,10 @@ def run(
     if not out:
         raise RequestError("give a run directory: --out DIR")
     loaded = _load(plan, overrides)
-    result = run_plan(loaded, out, ray or ("auto" if os.environ.get("RAY_ADDRESS") else "local"))
+    try:
+        result = run_plan(loaded, out, ray or ("auto" if os.environ.get("RAY_ADDRESS") else "local"))
+    except KeyboardInterrupt:  # caught here because Typer would end the process with no word
+        raise Interrupted("interrupted; the same command goes on from here") from None
     print(_table(result))
     print(f"{result['rows']} rows in {out}/dataset, content hash {result['content_hash']}")
     print(f"report: {_write_report(out)}")
@@ -171,8 +179,6 @@ def main(arguments: list[str] | None = None) -> None:
         app(arguments)
     except RequestError as error:
         sys.exit(_fail(error, 2))
-    except KeyboardInterrupt:
-        sys.exit(_fail("interrupted; the same command goes on from here", 1))
     except Exception as error:
         code = EXIT_CODES.get(type(error).__name__)
         if code is None:
