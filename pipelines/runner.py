@@ -298,7 +298,7 @@ class Runner:
     def _check_error_count(self, errors: int) -> None:
         total = self._rows * self.plan.intake.samples_per_image
         limit = self.plan.run.max_error_fraction
-        if errors > limit * total:
+        if total and errors / total > limit:
             raise TooManyErrors(
                 f"{errors} of {total} rows ({errors / total:.1%}) are in quarantine, more than max_error_fraction "
                 f"{limit:.1%}. The reasons are in {self.run.url}/quarantine; what was computed is kept. To go on all "
