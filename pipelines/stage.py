@@ -86,7 +86,7 @@ class RowStage(Stage):
     version: ClassVar[int] = 1
     """Raised when the same settings give other results than before: cached columns are then computed anew."""
     speed: ClassVar[Mapping[str, Any]] = {}
-    """Settings that change how fast a result comes and not the result, as pydantic's ``exclude``; no part of the cache."""
+    """Settings that change how fast a result comes, not the result: pydantic's ``exclude``; no part of the cache."""
     batch_rows: ClassVar[int] = 64
     """Rows handed to the built function in one call, unless the plan's resources say otherwise."""
 

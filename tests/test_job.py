@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -31,6 +33,7 @@ def dashboard(tmp_path_factory):
     """Address of the job server of a head node that lives for one test."""
     port, gcs = free_port(), free_port()
     folder = tmp_path_factory.mktemp("ray")
+    short = tempfile.mkdtemp(prefix="potstill-")  # a path of a Unix socket may have 107 bytes only
     environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     options = {
         "--port": gcs,
@@ -40,7 +43,7 @@ def dashboard(tmp_path_factory):
         "--dashboard-agent-listen-port": free_port(),
         "--num-cpus": 4,
         "--object-store-memory": 100_000_000,
-        "--temp-dir": f"/tmp/potstill-{os.getpid()}",
+        "--temp-dir": short,
     }
     words = [f"{key}={value}" for key, value in options.items()]
     with (folder / "log").open("w") as log:
@@ -61,6 +64,7 @@ def dashboard(tmp_path_factory):
         except subprocess.TimeoutExpired:
             os.killpg(head.pid, signal.SIGKILL)
             head.wait()
+        shutil.rmtree(short, ignore_errors=True)
 
 
 def wait_for(url, process):
