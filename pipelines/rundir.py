@@ -39,7 +39,10 @@ class RunDir:
     """Files below one root. Small and picklable: it holds the URL and opens the filesystem where it is used."""
 
     def __init__(self, url: str | os.PathLike[str]) -> None:
-        self._fs, self._root = fsspec.url_to_fs(str(url))
+        try:
+            self._fs, self._root = fsspec.url_to_fs(str(url))
+        except (ValueError, ImportError) as error:
+            raise RequestError(f"{url}: {error}; install that filesystem or give another directory") from error
         self.local = isinstance(self._fs, LocalFileSystem)
         self.url = self._root if self.local else str(url)
 
