@@ -175,13 +175,17 @@ def _known(values: dict[str, Any], columns: tuple[str, ...]) -> str:
 
 
 def _identities(standing: Standing) -> dict[str, str]:
-    """Models and prompts of the row stages, of those that are on this machine what they were when the run used them."""
+    """Per row stage, the models and prompts it used, as far as they are still the same on this machine."""
     try:
         now = standing.plan.fingerprints()
     except (OSError, ValueError, RequestError):
         return {}
-    same = (stage for stage in standing.plan.row_stages() if now[stage.name] == standing.prints[stage.name])
-    return {stage.name: f" {as_text(dict(stage.identity()))}" for stage in same if stage.identity()}
+    return {
+        stage.name: f" {as_text(dict(stage.identity()))}"
+        if now[stage.name] == standing.prints[stage.name]
+        else " (model, prompts or code have changed since)"
+        for stage in standing.plan.row_stages()
+    }
 
 
 def _values(stage: RowStage, part: Part, position: int) -> Iterator[str]:

@@ -31,7 +31,7 @@ REPORT_FILE = "report.html"
 FAILURES_EACH, FAILURES = 5, 60
 """Rows of the quarantine that are shown: per stage and type, and in all."""
 DUPLICATES_SHOWN = 10
-REASONS_SHOWN = 12
+REASONS_SHOWN = 8
 SOURCE_LIMIT, MESSAGE_LIMIT = 160, 400
 
 

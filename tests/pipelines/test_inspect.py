@@ -91,6 +91,13 @@ def test_a_kept_row_is_explained_with_its_values(run):
     assert '{"revision": "abc123"}' in text and "gate (filter): kept: solvability == 5" in text
 
 
+def test_a_changed_model_is_told_and_changes_nothing_else(run, monkeypatch):
+    before = explained(run, "0004.png")
+    monkeypatch.setattr(runs.Judge, "identity", lambda self: {"revision": "other"})
+    after = explained(run, "0004.png")
+    assert after == before.replace('{"revision": "abc123"}', "(model, prompts or code have changed since)")
+
+
 @pytest.mark.parametrize(
     ("source", "line"),
     [
