@@ -29,7 +29,7 @@ are extra negatives), and distillation of the wheel's own ImageNet classifier ov
 | emoji with labels | Noto, Noto v1, Twemoji, Fluent flat, Firefox OS; emojibase | Apache-2.0, CC-BY 4.0, MIT |
 | emoji scenes with captions | `models/tiny/scenes.py` | Apache-2.0, CC-BY 4.0, MIT (`sprites/LICENSES.md`) |
 | clip-art, captions from file names | Debian `openclipart-png` | public domain dedication |
-| crops of 7 photographs, no captions | samples in scikit-image and scikit-learn | public domain, CC0, CC-BY |
+| crops of 6 photographs, no captions | samples in scikit-image and scikit-learn | public domain, CC0, CC-BY |
 
 The photo cut-outs below (Debian `tuxpaint-stamps-default`, GPL-2) only measure; nothing was trained on them.
 """

@@ -62,11 +62,12 @@ def gather(sources: Path) -> Everything:
     if (sources / "stamps").is_dir():
         all_.pairs["stamps"] = data.stamp_pairs(sources / "stamps")
     for name, pairs in all_.pairs.items():
-        all_.rows[name] = cache.get(name, lambda name=name, pairs=pairs: towers.pictures(pictures(name, pairs)))
+        key = f"{name}-{fingerprint([p.picture.name for p in pairs])}"
+        all_.rows[name] = cache.get(key, lambda name=name, pairs=pairs: towers.pictures(pictures(name, pairs)))
     photos = sorted((sources / "photos").glob("*"))
     rng = np.random.default_rng(3)
     all_.rows["crops"] = cache.get(
-        "crops",
+        f"crops-{fingerprint([p.name for p in photos])}",
         lambda: towers.pictures(c for p in photos for c in data.crops(data.open_rgba(p, 1024), CROPS_PER_PHOTO, rng)),
     )
     for name, count, styles, seed, edits in scene_sets():
