@@ -19,7 +19,7 @@ from potstill.pipelines.report.text import one_line, shorten, visible
 
 KEPT_ROWS = 25
 DROPPED_ROWS = 10
-GROUPS = 16
+GROUPS = 12
 """Most groups of dropped rows that are shown."""
 THUMBNAIL = 160
 """Pixels of the longer side."""
@@ -125,7 +125,7 @@ def _card(standing: Standing, row: dict[str, Any], picture: str | None) -> Card:
 
 
 def _text(column: str, text: str) -> Text:
-    whole = visible(shorten(text, WHOLE))
+    whole = shorten(visible(text), WHOLE)
     if len(text) <= EXCERPT:
         return Text(column, whole, None)
     return Text(column, visible(text[:EXCERPT]).rstrip() + "…", whole)
@@ -139,5 +139,5 @@ def thumbnail(image_id: str, data: pa.Scalar) -> str | None:
         return None
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     out = BytesIO()
-    small.save(out, "JPEG", quality=80, optimize=True)
+    small.save(out, "JPEG", quality=75, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
