@@ -29,6 +29,7 @@ class ParquetFiles(Source):
     path: Place
     """A file, a folder, or a glob; local or an fsspec URL."""
     columns: ColumnNames = Field(default=ColumnNames())
+    """Which column holds what; found by the usual names unless given."""
 
     def items(self, max_rows: int, max_bytes: int) -> Iterator[Item]:
         """Slices of row groups; from each file only the footer is read. An unreadable file is one item."""

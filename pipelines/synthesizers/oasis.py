@@ -44,6 +44,7 @@ class OasisInstruct(Synthesizer):
 
     kind: Literal["oasis_instruct"] = "oasis_instruct"
     hook: Hook = Hook()
+    """How the model is let speak about the picture unasked."""
     extract_tokens: int = Field(default=512, ge=1)
     """Most tokens of the extracted instruction."""
     verbatim: bool = True
@@ -89,6 +90,7 @@ class OasisJudge(Synthesizer):
     """Score -> least value at which the later judges are still asked. Saves their cost; their scores are then null, and
     judging starts anew when a bound changes. Empty: every row gets all scores, and thresholds may change for free."""
     max_tokens: int = Field(default=64, ge=1)
+    """Longest verdict, in tokens."""
     prompts: ClassVar = tuple(f"oasis_{score}" for score in JUDGES)
 
     def reads(self) -> tuple[str, ...]:

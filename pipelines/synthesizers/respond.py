@@ -24,8 +24,11 @@ class Respond(Synthesizer):
     instruction: str = schema.INSTRUCTION
     """Column with the instruction."""
     temperature: float = Field(default=0.0, ge=0, le=5)
+    """0: always the likeliest token."""
     top_p: float = Field(default=1.0, gt=0, le=1)
+    """Draw among the likeliest tokens that together have this probability."""
     max_tokens: int = Field(default=512, ge=1)
+    """Longest response, in tokens; one that reaches it has ``finish_reason`` ``length``."""
     rejects: ClassVar = True
 
     def reads(self) -> tuple[str, ...]:

@@ -133,17 +133,6 @@ def test_hostile_instructions_stay_text(monkeypatch):
     assert result["nonsense"] == [1]
 
 
-def test_respond_answers_the_instruction_over_the_picture(monkeypatch):
-    replies = {"a": " Four. ", "b": ("It is", "length"), "c": " \n"}
-    engine = use(monkeypatch, lambda request: replies[words(request)])
-    result = run(Respond(engine=ENGINE, max_tokens=9), rows(IMAGES, instruction=["a", "b", "c"]))
-    assert [part["type"] for part in engine.requests[0].messages[0]["content"]] == ["image", "text"]
-    assert engine.requests[0].sampling.max_tokens == 9
-    assert result["response"] == ["Four.", "It is", None]
-    assert result["finish_reason"] == ["stop", "length", None]
-    assert result["respond_reason"] == [None, None, "empty_response"]
-
-
 def test_seeds_come_from_run_seed_stage_row_and_step(monkeypatch):
     engine = use(monkeypatch, lambda request: ASKED)
 
