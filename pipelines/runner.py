@@ -267,6 +267,13 @@ class Runner:
 
     def _count(self) -> None:
         """Walk over everything once more: count, check the sums, write decisions and quarantine."""
+        self._tally()
+        pending = {name: count.pending for name, count in self._ledger.counts.items() if count.pending}
+        if pending:
+            raise ConservationError(f"rows were left uncomputed: {pending}")
+
+    def _tally(self) -> None:
+        """The counts, decisions and quarantine of what stands, finished or not."""
         intake = self._ledger.counts["intake"]
         rows = (intake.entered, intake.duplicate, intake.quarantined)
         self._ledger.reset()
@@ -287,9 +294,6 @@ class Runner:
                 self.run.remove(f"decisions/{name}")
         self._ledger.check(self.plan.intake.samples_per_image)
         self._write_quarantine()
-        pending = {name: count.pending for name, count in self._ledger.counts.items() if count.pending}
-        if pending:
-            raise ConservationError(f"rows were left uncomputed: {pending}")
 
     def _write_quarantine(self) -> None:
         """``quarantine/<stage>.parquet``: every row that failed, with its reason."""
@@ -360,10 +364,11 @@ class Runner:
     def _save_failure(self, error: BaseException) -> None:
         """Leave the state and the quarantine behind, as far as the disk allows."""
         try:
-            state = "stopped" if isinstance(error, TooManyErrors) else "failed"
-            self.run.write_json(RUN_FILE, self._summary(state) | {"error": f"{type(error).__name__}: {error}"})
-            if isinstance(error, TooManyErrors):
-                self._write_quarantine()
+            stopped = isinstance(error, TooManyErrors)
+            if stopped:
+                self._tally()
+            summary = self._summary("stopped" if stopped else "failed")
+            self.run.write_json(RUN_FILE, summary | {"error": f"{type(error).__name__}: {error}"})
         except OSError as second:
             logger.warning("could not write %s: %s", RUN_FILE, second)
 

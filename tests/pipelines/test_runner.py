@@ -101,6 +101,8 @@ def test_too_many_errors_stop_the_run_keep_the_work_and_say_how_to_allow_them(ra
     with pytest.raises(TooManyErrors, match=r"run\.max_error_fraction=0\.51"):
         run_plan(plan(source, stages), str(tmp_path / "out"))
     before = len(computed(calls))
+    stopped = json.loads((tmp_path / "out/run.json").read_text())
+    assert (stopped["state"], step(stopped, "toy")["in"], step(stopped, "toy")["quarantined"]) == ("stopped", 8, 4)
     result = run_plan(plan(source, stages, run={"max_error_fraction": 0.51}), str(tmp_path / "out"))
     assert result["rows"] == 4
     again = run_plan(plan(source, stages, run={"max_error_fraction": 0.51}), str(tmp_path / "out"))
