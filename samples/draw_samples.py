@@ -1,18 +1,19 @@
 """Draws the demo pictures of this folder: 48 emoji scenes as JPEG, PNG and WebP of several sizes, the same at every
-run.
+run. What they show is written to scene-graphs.jsonl.
 
     python samples/draw_samples.py
 
 One picture in six is in the style that the tiny chat model was not trained on. The scenes are not in its training data.
 """
 
+import json
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from PIL import Image
 
-from potstill.models.tiny.scenes import HELD_OUT_STYLE, TRAIN_STYLES, SpriteBank, sample_scene
+from potstill.models.tiny.scenes import CONCEPTS, EMPTY, HELD_OUT_STYLE, TRAIN_STYLES, Scene, SpriteBank, sample_scene
 
 FOLDER: Final = Path(__file__).parent
 SEED: Final = 48_000_001
@@ -25,14 +26,30 @@ def main() -> None:
     """Write scene-00.jpg, scene-01.png, scene-02.webp and so on."""
     rng = np.random.default_rng(SEED)
     banks = {}
+    graphs = []
     for number in range(COUNT):
         style = HELD_OUT_STYLE if number % 6 == 5 else TRAIN_STYLES[int(rng.integers(len(TRAIN_STYLES)))]
         size = int(rng.choice(SIZES))
         if (style, size) not in banks:
             banks[style, size] = SpriteBank(size, (style,), variants=1, seed=SEED)
-        pixels = banks[style, size].render([sample_scene(rng)], rng, noise=0.0)[0]
+        scene = sample_scene(rng)
+        pixels = banks[style, size].render([scene], rng, noise=0.0)[0]
         suffix = list(FORMATS)[number % len(FORMATS)]
-        Image.fromarray(pixels).save(FOLDER / f"scene-{number:02d}.{suffix}", **FORMATS[suffix])
+        name = f"scene-{number:02d}.{suffix}"
+        Image.fromarray(pixels).save(FOLDER / name, **FORMATS[suffix])
+        graphs.append(json.dumps({"image": name, "width": size, "objects": objects(scene, size)}) + "\n")
+    (FOLDER / "scene-graphs.jsonl").write_text("".join(graphs), encoding="utf-8")
+
+
+def objects(scene: Scene, size: int) -> list[dict]:
+    """The things of a scene with the boxes of their cells: left, top, right, bottom in pixels."""
+    side = size // 3
+    boxes = [(side * (cell % 3), side * (cell // 3)) for cell in range(9)]
+    return [
+        {"name": CONCEPTS[concept], "bbox": [left, top, left + side, top + side]}
+        for concept, (left, top) in zip(scene.cells, boxes, strict=True)
+        if concept != EMPTY
+    ]
 
 
 if __name__ == "__main__":
