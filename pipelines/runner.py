@@ -10,6 +10,7 @@ import errno
 import json
 import logging
 import platform
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -297,7 +298,7 @@ class Runner:
 
     def _write_quarantine(self) -> None:
         """``quarantine/<stage>.parquet``: every row that failed, with its reason."""
-        write_quarantine(self.run, quarantine_rows(self.run, self._chunks, self._load))
+        write_quarantine(self.run, quarantine_rows(self.run, self._chunks, self._walk))
 
     def _check_error_count(self, errors: int) -> None:
         total = self._rows * self.plan.intake.samples_per_image
@@ -418,17 +419,21 @@ def decisions_of(plan: Plan, table: pa.Table, passages: Sequence[Passage]) -> di
 
 
 def quarantine_rows(
-    run: RunDir, chunks: Sequence[Chunk], load: Callable[[Chunk, Sequence[str]], pa.Table]
+    run: RunDir, chunks: Sequence[Chunk], way: Callable[[Chunk], tuple[pa.Table, list[Passage]]]
 ) -> Iterator[dict[str, Any]]:
-    """Every row in quarantine: id, where it came from, and its error."""
+    """Every row in quarantine: id, where it came from, and its error.
+
+    A row that failed once, and that a filter drops today before the stage where it did, is not among them.
+    """
     for part in chunks:
         if not run.exists(part.images):
             continue
         images = run.read_table(part.images, [schema.IMAGE_ID, schema.SOURCE, schema.ERROR])
         for record in images.filter(images[schema.ERROR].is_valid()).to_pylist():
             yield {"id": record[schema.IMAGE_ID], schema.SOURCE: record[schema.SOURCE], **record[schema.ERROR]}
-        table = load(part, [schema.ERROR])
-        for record in table.filter(table[schema.ERROR].is_valid()).to_pylist():
+        table, passages = way(part)
+        out = np.any([np.zeros(table.num_rows, bool), *(passage.quarantined for passage in passages)], axis=0)
+        for record in table.filter(pa.array(out)).to_pylist():
             source = record[f"{chunk.INPUT}{schema.SOURCE}"]
             yield {"id": record[schema.SAMPLE_ID], schema.SOURCE: source, **record[schema.ERROR]}
 
@@ -474,10 +479,24 @@ def _unwrapped(results: Iterator[Any]) -> Iterator[Any]:
         cause = error.cause if isinstance(error.cause, OSError | RequestError | ConservationError) else None
         if cause is not None:
             raise cause from None
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        raise RunFailed(lines[-1] if lines else repr(error)) from error
+        words = own_words(str(error))
+        number = re.match(r"OSError: \[Errno (\d+)\] (.*)", words)
+        raise (OSError(int(number[1]), number[2]) if number else RunFailed(words)) from error
     except RayError as error:
         raise RunFailed(f"Ray: {type(error).__name__}: {error}") from error
+
+
+def own_words(text: str) -> str:
+    """``Type: message`` of what a worker raised, out of the traceback that Ray Data hands over in its place.
+
+    Of the exception itself nothing but this text is left; the last paragraph is Ray's advice on retries.
+    """
+    parts = text.split("The above exception was the direct cause of the following exception:")
+    ours = parts[-2] if len(parts) > 1 and "UserCodeException: " in parts[-1] else parts[-1]
+    lines = ours.strip().splitlines()
+    frames = [index for index, line in enumerate(lines) if line.startswith("  ")]
+    words = "\n".join(lines[frames[-1] + 1 :] if frames else lines).strip() or text.strip()
+    return re.sub(r"^(\w+\.)+(?=\w+: )", "", words)
 
 
 class Progress:

@@ -32,6 +32,7 @@ from potstill.pipelines.worker import CHUNK, KEPT, STATS, Worker, check_complete
 IO_CPUS = 0.25
 """CPUs of a task that reads or commits a chunk."""
 WAIT_FOR_ACTORS_SECONDS = 1800
+CANCEL_SECONDS = 60
 
 logger = logging.getLogger(__name__)
 
@@ -65,14 +66,19 @@ def over_chunks(fn: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> Ite
     task = ray.remote(num_cpus=1, max_retries=3)(fn)
     limit = int(ray.cluster_resources().get("CPU", 1)) + 2
     running: list[ray.ObjectRef[Any]] = []
-    for call in calls:
-        if len(running) >= limit:
+    try:
+        for call in calls:
+            if len(running) >= limit:
+                finished, running = ray.wait(running)
+                yield ray.get(finished[0])
+            running.append(task.remote(*call))
+        while running:
             finished, running = ray.wait(running)
             yield ray.get(finished[0])
-        running.append(task.remote(*call))
-    while running:
-        finished, running = ray.wait(running)
-        yield ray.get(finished[0])
+    finally:  # after an error: nobody may write any more once the run has let go of its directory
+        for left in running:
+            ray.cancel(left)
+        ray.wait(running, num_returns=len(running), timeout=CANCEL_SECONDS) if running else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +141,10 @@ class Segment:
     def commit(self, table: pa.Table) -> pa.Table:
         """Write the chunk; return one row about it."""
         index = table[CHUNK][0].as_py()
-        errors = table.num_rows - table[schema.ERROR].null_count
+        chosen = {
+            name.removeprefix(KEPT): np.asarray(table[name]) for name in table.column_names if name.startswith(KEPT)
+        }
+        errors = sum(int(each.quarantined.sum()) for each in walk(self.plan, table, chosen, self.stop))
         written = {name for stage in self.stages() for name in (f"{chunk.DONE}{stage.name}", *stage.writes())}
         keep = [schema.SAMPLE_ID, schema.IMAGE_ID, schema.ROW, schema.ERROR]
         names = [name for name in table.column_names if name in written]

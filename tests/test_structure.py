@@ -26,7 +26,7 @@ EXCEPTIONS = {
     "pipelines/synthesizers/synthesizer.py": (190, "no unit: what all synthesizers share"),
     "models/tiny/chat_questions.py": (320, "every form of question in one list, so that a gap is seen"),
     "models/tiny/train_chat.py": (300, "a training recipe from data to weights, read from top to bottom"),
-    "pipelines/runner.py": (500, "the order of a run's steps reads best in one place"),
+    "pipelines/runner.py": (530, "the order of a run's steps reads best in one place"),
     "pipelines/stream.py": (300, "everything that knows Ray"),
     "pipelines/chunk.py": (300, "a chunk's identity, reading and commit must agree with each other"),
     "pipelines/worker.py": (270, "bisection and poison notes must agree with each other"),
