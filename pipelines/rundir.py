@@ -30,6 +30,9 @@ LOCK = ".lock"
 LOCK_SECONDS = 60.0
 """A lock on an object store whose holder has not refreshed it for this long is taken over."""
 
+OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss"})
+"""Protocols without folders: making one there would make a bucket, which a misspelt name must not do."""
+
 
 class DamagedFile(OSError):
     """A file of a run directory that something else than a run has changed: a run writes whole files or none."""
@@ -105,7 +108,8 @@ class RunDir:
             with tempfile.NamedTemporaryFile() as spool:
                 yield spool
                 spool.flush()
-                self._fs.makedirs(posixpath.dirname(target), exist_ok=True)
+                if not OBJECT_STORES.intersection(_protocols(self._fs)):
+                    self._fs.makedirs(posixpath.dirname(target), exist_ok=True)
                 self._fs.put_file(spool.name, target)
             return
         folder = Path(target).parent
@@ -183,6 +187,10 @@ class RunDir:
         """Hold the directory against a second run. Raises :class:`RequestError` that names the holder."""
         with _local_lock(self) if self.local else _remote_lock(self):
             yield
+
+
+def _protocols(fs: fsspec.AbstractFileSystem) -> tuple[str, ...]:
+    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -27,8 +27,9 @@ def bucket(monkeypatch):
     }.items():
         monkeypatch.setenv(name, value)
     fsspec.config.set_conf_env(fsspec.config.conf)
-    fsspec.filesystem("s3").mkdir("bucket")
-    yield "s3://bucket"
+    name = f"bucket-{port}"
+    fsspec.filesystem("s3").mkdir(name)
+    yield f"s3://{name}"
     fsspec.config.conf.pop("s3", None)
     server.stop()
 
@@ -58,3 +59,11 @@ def test_a_write_to_a_bucket_that_fails_half_way_leaves_the_old_object_and_a_lea
     assert run.read_bytes("file") == b"old"
     with run.lock(), pytest.raises(RequestError, match="is in use by process"), RunDir(run.url).lock():
         raise AssertionError("two runs held one lease")
+
+
+def test_a_bucket_that_is_not_there_is_refused_and_not_made(bucket):
+    import fsspec
+
+    with pytest.raises(RequestError, match="cannot write to s3://buckett/run"):
+        RunDir("s3://buckett/run").check_writable()
+    assert not fsspec.filesystem("s3").exists("buckett")
