@@ -29,12 +29,13 @@ from potstill.pipelines.sources.parquet import ParquetFiles
 from potstill.pipelines.sources.webdataset import WebDataset
 from potstill.pipelines.stage import Resources, RowStage, Stage
 from potstill.pipelines.synthesizers.oasis import OasisInstruct, OasisJudge
+from potstill.pipelines.synthesizers.prompt import PromptChain
 from potstill.pipelines.synthesizers.respond import Respond
 from potstill.pipelines.synthesizers.scene_programs import ScenePrograms
 
 AnySource = Annotated[Folder | Jsonl | ParquetFiles | WebDataset, Field(discriminator="kind")]
 AnyStage = Annotated[
-    ClipScore | Filter | OasisInstruct | OasisJudge | RandomSubset | Respond | ScenePrograms,
+    ClipScore | Filter | OasisInstruct | OasisJudge | PromptChain | RandomSubset | Respond | ScenePrograms,
     Field(discriminator="kind"),
 ]
 AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind")]

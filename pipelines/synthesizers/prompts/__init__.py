@@ -14,7 +14,7 @@ from pathlib import Path
 import xxhash
 
 FOLDER = Path(__file__).parent
-_PLACE = re.compile(r"\{([a-z_]+)\}")
+_PLACE = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,11 @@ class Prompt:
         """xxh3-64 of the text, hex."""
         return xxhash.xxh3_64_hexdigest(self.text.encode())
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Names of the places to be filled, each once, in order."""
+        return tuple(dict.fromkeys(_PLACE.findall(self.text)))
+
     def identity(self) -> Mapping[str, str | int]:
         """What a reply to this prompt depends on."""
         return {"name": self.name, "version": self.version, "digest": self.digest}
@@ -40,7 +45,7 @@ class Prompt:
         >>> Prompt("p", 1, "Rate: {text}").fill(text="{text} {0}")
         'Rate: {text} {0}'
         """
-        unused = values.keys() - set(_PLACE.findall(self.text))
+        unused = values.keys() - set(self.places)
         if unused:
             raise KeyError(f"prompt {self.name!r} has no place for {', '.join(sorted(unused))}")
         return _PLACE.sub(lambda match: values[match[1]], self.text)
