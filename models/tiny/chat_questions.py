@@ -185,7 +185,8 @@ ONE: Final = ("a",)
 TWO: Final = ("a", "b")
 FORMS: Final[dict[str, Form]] = {
     "count": Form(
-        ("How many {as} are there?", "How many {as} can you see?", "Count the {as} in the picture."), _count, ONE, weight=2,
+        ("How many {as} are there?", "How many {as} can you see?", "Count the {as} in the picture."),
+        _count, ONE, weight=2,
     ),
     "presence": Form(
         ("Is there {one_a} in the picture?", "Can you see {one_a}?", "Does the picture show {one_a}?"), _presence,

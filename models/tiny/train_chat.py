@@ -3,9 +3,9 @@
     python -m potstill.models.tiny.train_chat --prompts pipelines/synthesizers/prompts --out models/tiny/chat \\
         --work CHECKPOINTS
 
-Three stages: `tower` (image tokens learn to lie near the words of their cells), `seeing` (captions, lists, cells,
-counts), `mixed` (all tasks). A run killed at any point goes on from its last checkpoint when started again with the
-same --work.
+Three stages: `tower` (image tokens learn to lie near the words of their cells, then rest), `seeing` (captions, lists,
+cells, counts), `mixed` (all tasks). A run killed at any point goes on from its last checkpoint when started again with
+the same --work.
 """
 
 import argparse
@@ -27,9 +27,11 @@ from potstill.models.tiny.chat_judges import Prompt, read_prompts
 from potstill.models.tiny.chat_model import (
     build_model,
     cell_loss,
+    cell_targets,
     cell_words,
     image_tokens,
     pixels,
+    start_attention,
     start_patches,
     start_words,
 )
@@ -52,18 +54,17 @@ class Settings:
     tower_layers: int = 3
     vocabulary_rows: int = 3000
     variants: int = 48  # placements of each sprite; with 6 the tower learns them by heart (83 % of cells on new ones)
-    tower_steps: int = 1800
-    tower_batch: int = 32
+    tower_steps: int = 2400
+    tower_batch: int = 40
     seeing_steps: int = 500
-    seeing_rows: int = 8
-    seeing_length: int = 128
-    mixed_steps: int = 2800
-    mixed_rows: int = 5
-    mixed_length: int = 256
-    rate: float = 1.5e-3  # peak learning rate of words and language model (AdamW)
+    seeing_rows: int = 20
+    seeing_length: int = 64
+    mixed_steps: int = 2200
+    mixed_rows: int = 12
+    mixed_length: int = 128
+    rate: float = 1.2e-3  # peak learning rate of the language model (AdamW)
+    words_factor: float = 0.3  # on `rate` for the word vectors, which the image tokens are aligned with
     tower_rate: float = 1.2e-3  # of the tower in its own stage
-    tower_joint: float = 0.2  # factor on `rate` for tower and connector in the later stages
-    cell_weight: float = 0.1  # of the cell loss in the later stages
     decay: float = 0.35  # last share of the steps over which the rate falls to zero
 
 
@@ -84,6 +85,7 @@ class Trainer:
         self.stages = {"tower": settings.tower_steps, "seeing": settings.seeing_steps, "mixed": settings.mixed_steps}
         self.step, self.seconds = 0, 0.0
         start_words(self.model, self.tokenizer)
+        start_attention(self.model)
         self._start_patches()
         self.optimizer = self._optimizer()
         self._resume()
@@ -94,11 +96,12 @@ class Trainer:
         start_patches(self.model, self.bank.render_cells(cells, colours, random_styles(rng, 400), rng))
 
     def _optimizer(self) -> torch.optim.AdamW:
-        groups: dict[tuple[bool, bool], list[Tensor]] = {}
+        groups: dict[tuple[str, bool], list[Tensor]] = {}
         for name, value in self.model.named_parameters():
             tower = "vision_model" in name or "connector" in name
-            groups.setdefault((tower, value.ndim > 1 and "embed" not in name), []).append(value)
-        parameters = [{"params": p, "tower": k[0], "weight_decay": 0.05 * k[1]} for k, p in groups.items()]
+            part = "tower" if tower else "words" if "embed" in name else "language"
+            groups.setdefault((part, value.ndim > 1 and "embed" not in name), []).append(value)
+        parameters = [{"params": p, "part": k[0], "weight_decay": 0.05 * k[1]} for k, p in groups.items()]
         return torch.optim.AdamW(parameters, lr=self.settings.rate, betas=(0.9, 0.98))
 
     def _resume(self) -> None:
@@ -132,22 +135,21 @@ class Trainer:
         return "done", 0
 
     def set_rates(self) -> None:
-        """Set the learning rates of the step: a short rise in each stage, constant, a linear fall at the stage's or
-        run's end.
-        """
+        """Set the rates of the step: a short rise in each stage, constant, a linear fall at the end."""
         stage, step = self.stage(self.step)
         settings = self.settings
         rise = min(1.0, (step + 1) / 50)
         if stage == "tower":
             fall = min(1.0, (self.stages["tower"] - step) / (0.4 * self.stages["tower"]))
-            rates = {True: settings.tower_rate * rise * fall, False: settings.tower_rate * rise * fall}
+            rate = settings.tower_rate * rise * fall
+            rates = {"tower": rate, "words": 0.0, "language": 0.0}
         else:
             total = settings.seeing_steps + settings.mixed_steps
             left = total - (self.step - settings.tower_steps)
             rate = settings.rate * rise * min(1.0, left / (settings.decay * total))
-            rates = {True: rate * settings.tower_joint, False: rate}
+            rates = {"tower": 0.0, "words": rate * settings.words_factor, "language": rate}
         for group in self.optimizer.param_groups:
-            group["lr"] = rates[group["tower"]]
+            group["lr"] = rates[group["part"]]
 
     def losses(self) -> Iterator[dict[str, float]]:
         """Take steps until the end, yielding the numbers of each."""
@@ -167,29 +169,27 @@ class Trainer:
                 self.save()
 
     def tower_step(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Return the cell loss on grids of random sprites."""
-        cells, colours = random_grids(rng, self.settings.tower_batch)
-        pictures = pixels(self.bank.render_cells(cells, colours, random_styles(rng, len(cells)), rng))
-        tokens = image_tokens(self.model, pictures)
-        loss, right = cell_loss(self.model, tokens, cell_targets(cells), torch.from_numpy(colours), self.words)
-        return loss, {"cell_loss": loss.item(), "cells": right.item()}
+        """Return the cell loss on grids of random sprites (60 %) and scenes (40 %)."""
+        n = self.settings.tower_batch
+        cells, colours = random_grids(rng, n)
+        scenes = [sample_scene(rng) for _ in range(2 * n // 5)]
+        cells[: len(scenes)] = [scene.cells for scene in scenes]
+        styles = random_styles(rng, n)
+        styles[: len(scenes)] = styles[: len(scenes), :1]  # a scene has one style, a grid any in each cell
+        tokens = image_tokens(self.model, pixels(self.bank.render_cells(cells, colours, styles, rng)))
+        loss, right = cell_loss(self.model, tokens, cell_targets(cells, colours), self.words)
+        return loss, {"cell_loss": loss.item(), **right}
 
     def chat_step(self, stage: str, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Return the weighted token loss of packed rows plus a little of the cell loss."""
+        """Return the weighted token loss of packed rows; the tower no longer learns."""
         settings, seeing = self.settings, stage == "seeing"
         scenes = [sample_scene(rng) for _ in range(settings.seeing_rows if seeing else settings.mixed_rows)]
-        turns = [seeing_turns(s, rng, 8) if seeing else mixed_turns(s, self.prompts, rng, 18) for s in scenes]
+        turns = [seeing_turns(s, rng, 4) if seeing else mixed_turns(s, self.prompts, rng, 9) for s in scenes]
         rows = self.packer.pack(turns, settings.seeing_length if seeing else settings.mixed_length)
-        tokens = image_tokens(self.model, pixels(self.bank.render(scenes, rng)))
-        chat = chat_loss(self.model, rows, tokens)
-        cells = np.array([s.cells for s in scenes])
-        colours = torch.tensor([s.colour for s in scenes])
-        cell, right = cell_loss(self.model, tokens, cell_targets(cells), colours, self.words)
-        return chat + settings.cell_weight * cell, {
-            "loss": chat.item(),
-            "cell_loss": cell.item(),
-            "cells": right.item(),
-        }
+        with torch.no_grad():
+            tokens = image_tokens(self.model, pixels(self.bank.render(scenes, rng)))
+        loss = chat_loss(self.model, rows, tokens)
+        return loss, {"loss": loss.item()}
 
     def run(self, log_every: int = 50) -> None:
         """Train to the end, logging mean losses and writing checkpoints."""
@@ -214,11 +214,6 @@ def random_grids(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarr
 def random_styles(rng: np.random.Generator, n: int) -> np.ndarray:
     """Return a drawing style for each cell of n grids, (n, 9)."""
     return rng.integers(len(TRAIN_STYLES), size=(n, 9))
-
-
-def cell_targets(cells: np.ndarray) -> Tensor:
-    """Return class numbers of cells: the concept's, or 105 for an empty one."""
-    return torch.from_numpy(np.where(cells == EMPTY, len(CONCEPTS), cells))
 
 
 def chat_loss(model: Idefics3ForConditionalGeneration, rows: Rows, tokens: Tensor) -> Tensor:
@@ -283,6 +278,8 @@ def main() -> None:
     if not options.export_only:
         trainer.run()
     export(trainer.model, trainer.tokenizer, options.out)
+    record = {"steps": trainer.step, "cpu_seconds": round(trainer.seconds), **asdict(settings)}
+    (options.out / "training.json").write_text(json.dumps(record, indent=2) + "\n")
     log.info("wrote %s after %d steps and %.0f CPU seconds", options.out, trainer.step, trainer.seconds)
 
 
