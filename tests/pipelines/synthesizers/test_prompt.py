@@ -6,6 +6,7 @@ import pytest
 from potstill.config import RequestError, validate
 from potstill.pipelines.plan import Plan, load_plan, shipped_plans
 from potstill.pipelines.synthesizers.prompt import PromptChain
+from tests.conftest import ROOT
 from tests.pipelines.synthesizers.scripted import ENGINE, lists, png, rows, use, words
 
 IMAGES = [png(shade) for shade in (10, 20, 30)]
@@ -235,14 +236,23 @@ def test_a_list_reply_fills_a_prompt_line_by_line_and_types_survive_arrow():
     assert kinds["prompt_reason"] == pa.string()
 
 
-PLANS = [
-    name for name in shipped_plans() if any(each.kind == "prompt" for each in load_plan(shipped_plans()[name]).stages)
-]
+def chains(name):
+    """The prompt stages of a shipped plan: name -> columns."""
+    stages = load_plan(shipped_plans()[name]).row_stages()
+    return {each.name: list(each.writes()) for each in stages if each.kind == "prompt"}
 
 
-@pytest.mark.parametrize("name", PLANS)
-def test_every_shipped_chain_has_a_tiny_twin_with_the_same_columns(name):
-    def written(plan):
-        return [(each.name, list(each.writes())) for each in load_plan(shipped_plans()[plan]).row_stages()]
+RECIPES = ["caption", "caption-instruct", "match-score", "text-image-evaluation"]
 
-    assert written(name) == written(f"{name.removesuffix('-tiny')}-tiny")
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_shipped_recipe_has_a_tiny_twin_that_writes_the_same(name):
+    recipe = chains(name)
+    assert recipe
+    assert recipe.items() <= chains(f"{name}-tiny").items()
+
+
+def test_the_recipes_are_all_that_is_shipped_and_stand_in_the_docs():
+    assert {name.removesuffix("-tiny") for name in shipped_plans() if chains(name)} == set(RECIPES)
+    page = (ROOT / "docs/prompt.md").read_text()
+    assert all(f"| `{name}` |" in page for name in RECIPES)
