@@ -67,6 +67,10 @@ class Completion:
     choice_logprobs: Mapping[str, float] | None = None
 
 
+class EngineDied(Exception):
+    """The engine cannot serve any request again: its process has ended, or its device is lost."""
+
+
 class Engine(Protocol):
     """A loaded chat model."""
 
@@ -75,5 +79,8 @@ class Engine(Protocol):
         ...
 
     async def generate(self, request: Request) -> Completion:
-        """Serve one request. Raises ``ValueError`` for a request the model cannot take (too long, image refused)."""
+        """Serve one request.
+
+        Raises ``ValueError`` for a request the model cannot take (too long, image refused) and :class:`EngineDied`.
+        """
         ...

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 import xxhash
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from potstill.config import RequestError, Settings
 from potstill.models.engines.protocol import Engine
@@ -24,28 +27,52 @@ BLOCK_BYTES = 64 * 2**10
 MODEL_FILES = (".safetensors", ".json", ".jinja", ".model", ".txt")
 """Endings of the files that decide what a model says."""
 
+VLLM_ENVIRONMENT = {
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+}
+"""What vLLM reads when it is imported; a variable that is set already stays."""
+
 _loaded: dict[Settings, Engine] = {}
 _loading = threading.Lock()
 
 
-class TransformersEngine(Settings):
-    """A model of the transformers library, batched in this process: for small models and CPUs, and as a reference."""
+class _Engine(Settings):
+    """What the settings of all engines share."""
 
-    kind: Literal["transformers"] = "transformers"
+    speed: ClassVar[frozenset[str]] = frozenset()
+    """Fields that change how fast replies come, and not the replies."""
+    hooks: ClassVar[bool] = True
+    """Whether the engine takes raw prompts, which Oasis needs."""
+
+    @abstractmethod
+    def identity(self) -> Mapping[str, Any]:
+        """What the model's replies depend on beside these settings."""
+
+    @abstractmethod
+    def _load(self) -> Engine:
+        """A newly loaded engine."""
+
+    def build(self) -> Engine:
+        """The loaded engine. Equal settings give the same engine within a process."""
+        with _loading:
+            if self not in _loaded:
+                _loaded[self] = self._load()
+            return _loaded[self]
+
+
+class _LocalModel(_Engine):
+    """An engine that loads weights."""
+
     model: str = Field(min_length=1)
     """``tiny`` (the embedded model), a local folder in the transformers format, or a model's name on the hub."""
     revision: str | None = None
     """Commit, tag or branch of a hub model. Pin a commit: the cache of columns does not see a branch move."""
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
-    """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. ``auto`` takes a GPU if there is one."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Number format of the weights; ``auto`` is float32 on a CPU and the checkpoint's own elsewhere."""
-    max_batch: int = Field(default=32, ge=1, le=4096)
-    """Most requests in one forward pass."""
     max_model_len: int | None = Field(default=None, ge=8)
     """Most tokens of prompt and reply together; the model's own limit, unless this is lower."""
-    threads: int | None = Field(default=None, ge=1, le=1024)
-    """CPU threads of torch in this process; torch's choice, unless given."""
 
     def path(self) -> Path | None:
         """Folder of a local model; None for a hub model. Raises :class:`RequestError` for a folder that is missing."""
@@ -61,24 +88,109 @@ class TransformersEngine(Settings):
         return None
 
     def identity(self) -> Mapping[str, Any]:
-        """What the model's replies depend on: the digest of a local folder, or the name and revision on the hub."""
+        """The digest of a local folder, or the name and revision on the hub."""
         folder = self.path()
         if folder is None:
             return {"model": self.model, "revision": self.revision or "main"}
         return {"model": self.model, "digest": folder_digest(folder)}
 
-    def build(self) -> Engine:
-        """The loaded engine. Equal settings give the same engine within a process."""
-        with _loading:
-            if self not in _loaded:
-                from potstill.models.engines.transformers import load
 
-                _loaded[self] = load(self)
-            return _loaded[self]
+class TransformersEngine(_LocalModel):
+    """A model of the transformers library, batched in this process: for small models and CPUs, and as a reference."""
+
+    speed: ClassVar = frozenset({"threads", "max_batch"})
+
+    kind: Literal["transformers"] = "transformers"
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
+    """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. ``auto`` takes a GPU if there is one."""
+    max_batch: int = Field(default=32, ge=1, le=4096)
+    """Most requests in one forward pass."""
+    threads: int | None = Field(default=None, ge=1, le=1024)
+    """CPU threads of torch in this process; torch's choice, unless given."""
+
+    def _load(self) -> Engine:
+        from potstill.models.engines.transformers import load
+
+        return load(self)
 
 
-EngineSettings = TransformersEngine
-"""Settings of any engine; a union told apart by ``kind`` as soon as there is a second one."""
+class VllmEngine(_LocalModel):
+    """A model served by vLLM in processes of its own: continuous batching, prefix cache, several GPUs."""
+
+    speed: ClassVar = frozenset({
+        "max_num_seqs", "gpu_memory_utilization", "kv_cache_gib", "tensor_parallel_size", "enforce_eager", "max_images",
+    })  # fmt: skip
+
+    kind: Literal["vllm"] = "vllm"
+    max_num_seqs: int = Field(default=256, ge=1, le=8192)
+    """Most requests computed at the same time."""
+    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
+    """Share of the device's memory for weights and KV cache together."""
+    kv_cache_gib: float | None = Field(default=None, gt=0)
+    """GiB of the KV cache, instead of what ``gpu_memory_utilization`` leaves. Set it on a CPU."""
+    tensor_parallel_size: int = Field(default=1, ge=1, le=64)
+    """GPUs that share the model; the stage's ``num_gpus`` must grant as many."""
+    enforce_eager: bool = False
+    """Neither compile nor capture graphs: starts sooner, answers slower."""
+    max_images: int = Field(default=1, ge=1, le=256)
+    """Most images in one request."""
+
+    def _load(self) -> Engine:
+        for name, value in VLLM_ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        from potstill.models.engines.vllm import load
+
+        return load(self)
+
+
+class OpenaiEngine(_Engine):
+    """A chat model behind a server that speaks OpenAI's protocol."""
+
+    speed: ClassVar = frozenset({"api_key_env", "max_in_flight", "requests_per_second", "timeout_s", "tries"})
+    hooks: ClassVar = False
+
+    kind: Literal["openai"] = "openai"
+    base_url: str
+    """Address up to and with ``/v1``; no part of it is secret."""
+    model: str = Field(min_length=1)
+    """The model's name on the server."""
+    server: Literal["openai", "vllm"] = "openai"
+    """``vllm`` also takes top-k, a least number of tokens and ``choices``; they are refused for ``openai``."""
+    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """Name of the environment variable with the key, read on the worker."""
+    max_in_flight: int = Field(default=32, ge=1, le=4096)
+    """Most requests under way at the same time, in one worker."""
+    requests_per_second: float | None = Field(default=None, gt=0)
+    """Most requests sent per second by one worker, second tries included."""
+    timeout_s: float = Field(default=300, gt=0)
+    """Seconds until an attempt counts as failed."""
+    tries: int = Field(default=5, ge=1, le=20)
+    """How often a request is sent when the connection fails or the server is busy (408, 429, 5xx)."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_plain(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("the address must begin with http:// or https:// and name a host")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("the address must hold neither a key nor a query; name the key's variable in api_key_env")
+        return value.rstrip("/")
+
+    def identity(self) -> Mapping[str, Any]:
+        """Nothing more: what a server has behind a model's name cannot be seen from here."""
+        return {}
+
+    def _load(self) -> Engine:
+        from potstill.models.engines.openai import load
+
+        return load(self)
+
+
+EngineSettings = Annotated[TransformersEngine | VllmEngine | OpenaiEngine, Field(discriminator="kind")]
+"""Settings of any engine, told apart by ``kind``."""
+SPEED = TransformersEngine.speed | VllmEngine.speed | OpenaiEngine.speed
+"""Fields of engine settings that leave the cache of columns alone."""
 
 
 def folder_digest(folder: Path) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from potstill.models.engines.protocol import Message
 
@@ -64,3 +65,22 @@ def neutralise(text: str, special: Iterable[str]) -> str:
     while pattern.search(text):
         text = pattern.sub(lambda match: f"{match[0][0]} {match[0][1:]}" if len(match[0]) > 1 else "", text)
     return text
+
+
+def special_texts(processor: Any) -> set[str]:
+    """Texts that mean more than their letters to a processor (or a tokenizer): its special tokens and image markers."""
+    tokenizer = getattr(processor, "tokenizer", processor)
+    added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    markers = [getattr(processor, f"{name}_token", None) for name in ("image", "video", "audio", "boi", "eoi")]
+    return added | {mark for mark in markers if isinstance(mark, str)}
+
+
+def clean(message: Message, special: Iterable[str], *, sees: bool) -> dict[str, Any]:
+    """``message`` whose texts hold none of the ``special`` ones; as one plain text for a model that does not see."""
+    content = message["content"]
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    cleaned = [
+        {**part, "text": neutralise(part["text"], special)} if part["type"] == "text" else dict(part) for part in parts
+    ]
+    plain = "\n".join(part["text"] for part in cleaned if part["type"] == "text")
+    return {"role": message["role"], "content": cleaned if sees else plain}

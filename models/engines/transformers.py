@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,7 +22,7 @@ from transformers.utils import logging
 
 from potstill.models.engines import template
 from potstill.models.engines.batching import Answer, Batcher, Job, answers
-from potstill.models.engines.decoding import Draw, Finished, Next, next_scores
+from potstill.models.engines.decoding import Draw, Finished, Next, closed, next_scores, shared
 from potstill.models.engines.protocol import Completion, Message, Request
 
 if TYPE_CHECKING:
@@ -73,9 +72,7 @@ class Transformers:
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.convert_ids_to_tokens(self._eos[0])
         model.generation_config = GenerationConfig(eos_token_id=self._eos, pad_token_id=self._tokenizer.pad_token_id)
-        markers = [getattr(processor, f"{name}_token", None) for name in ("image", "video", "audio", "boi", "eoi")]
-        added = [token.content for token in self._tokenizer.added_tokens_decoder.values() if token.special]
-        self._special = {*added, *(mark for mark in markers if isinstance(mark, str))}
+        self._special = template.special_texts(processor)
         self._accepts = set(inspect.signature(model.forward).parameters)
         self._batcher = Batcher(self._compute, max_batch)
 
@@ -129,7 +126,8 @@ class Transformers:
         if len(jobs) > most:
             parts = [jobs[start : start + most] for start in range(0, len(jobs), most)]
             return [answer for part in parts for answer in answers(self._choose, part)]
-        texts = [job.prompt + text for job in jobs for text in ("", *self._closed(job.request.choices or ()))]
+        end = self._tokenizer.eos_token
+        texts = [job.prompt + text for job in jobs for text in ("", *closed(job.request.choices or (), end))]
         inputs = self._inputs(texts, [job.request for job in jobs for _ in range(rows)])
         lengths = inputs["attention_mask"].sum(-1).tolist()
         if max(lengths) > self.max_model_len:
@@ -140,21 +138,13 @@ class Transformers:
             for index, job in enumerate(jobs)
         ]
 
-    def _closed(self, choices: Sequence[str]) -> list[str]:
-        """The choices, each with the end token if one of them is the beginning of another."""
-        if not choices or len(set(choices)) < len(choices):
-            raise ValueError(f"choices must be one or more different texts, got {choices!r}")
-        ordered = sorted(choices)
-        open_ended = any(longer.startswith(shorter) for shorter, longer in pairwise(ordered))
-        return [choice + self._tokenizer.eos_token if open_ended else choice for choice in choices]
-
     def _log_probabilities(
         self, inputs: Mapping[str, torch.Tensor], lengths: Sequence[int], rows: int
     ) -> Float[torch.Tensor, "jobs choices"]:
         """Log-probability (nats) of each choice after its prompt; each job has ``rows`` rows, the first its prompt."""
         ids, width = inputs["input_ids"], inputs["input_ids"].shape[1]
         texts = [ids[row, width - length :].tolist() for row, length in enumerate(lengths)]
-        tails = [len(text) - _shared(texts[row - row % rows], text) for row, text in enumerate(texts)]
+        tails = [len(text) - shared(texts[row - row % rows], text) for row, text in enumerate(texts)]
         more: dict[str, Any] = {}
         if "position_ids" in self._accepts and not hasattr(getattr(self._model, "model", None), "get_rope_index"):
             more["position_ids"] = (inputs["attention_mask"].cumsum(-1) - 1).clamp(min=0)
@@ -186,18 +176,8 @@ class Transformers:
 
     def _render(self, messages: Sequence[Message], *, reply: bool) -> str:
         """The chat template over ``messages``, whose texts cannot hold special tokens."""
-        clean = [self._clean(message) for message in messages]
+        clean = [template.clean(message, self._special, sees=self._sees) for message in messages]
         return self._processor.apply_chat_template(clean, add_generation_prompt=reply, tokenize=False)
-
-    def _clean(self, message: Message) -> dict[str, Any]:
-        content = message["content"]
-        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
-        clean = [
-            {**part, "text": template.neutralise(part["text"], self._special)} if part["type"] == "text" else dict(part)
-            for part in parts
-        ]
-        plain = "\n".join(part["text"] for part in clean if part["type"] == "text")
-        return {"role": message["role"], "content": clean if self._sees else plain}
 
     def _decode(self, tokens: Sequence[int]) -> str:
         return self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -228,9 +208,3 @@ def _choice(job: Job, draw: Draw, totals: Float[torch.Tensor, " choices"], lengt
     best = int(next_scores([draw], totals[None]).argmax())
     scores = dict(zip(choices, totals.tolist(), strict=True))
     return Completion(choices[best], lengths[0], lengths[best + 1] - lengths[0], "stop", choice_logprobs=scores)
-
-
-def _shared(one: Sequence[int], other: Sequence[int]) -> int:
-    """Length of the common beginning."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))

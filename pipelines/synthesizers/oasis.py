@@ -11,7 +11,7 @@ from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from potstill.config import Settings
 from potstill.models.engines.protocol import Completion, Engine, Request, Sampling
@@ -51,6 +51,12 @@ class OasisInstruct(Synthesizer):
     """Reject an extracted instruction whose letters do not stand in the hooked text: the extractor made it up."""
     prompts: ClassVar = ("oasis_extract",)
     rejects: ClassVar = True
+
+    @model_validator(mode="after")
+    def _can_hook(self) -> OasisInstruct:
+        if not self.engine.hooks:
+            raise ValueError(f"an engine of kind {self.engine.kind!r} takes no raw prompt; choose vllm or transformers")
+        return self
 
     def columns(self) -> Mapping[str, pa.DataType]:
         """Texts, and why the hooked one ended."""

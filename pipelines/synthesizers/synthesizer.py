@@ -13,8 +13,8 @@ import xxhash
 from pydantic import Field
 
 from potstill.models.engines import loop
-from potstill.models.engines.protocol import Completion, Engine, Message, Request
-from potstill.models.engines.settings import EngineSettings
+from potstill.models.engines.protocol import Completion, Engine, EngineDied, Message, Request
+from potstill.models.engines.settings import SPEED, EngineSettings
 from potstill.pipelines import pixels, schema
 from potstill.pipelines.stage import BatchFn, RowStage, WorkerFault
 from potstill.pipelines.synthesizers import prompts
@@ -74,7 +74,7 @@ class Synthesizer(RowStage):
     and, if it can reject, ``<name>_reason``.
     """
 
-    speed: ClassVar[Mapping[str, Any]] = {"engine": {"threads", "max_batch"}}
+    speed: ClassVar[Mapping[str, Any]] = {"engine": set(SPEED)}
 
     engine: EngineSettings
     """The chat model. Stages with equal settings share one loaded model in a process."""
@@ -126,6 +126,8 @@ class Synthesizer(RowStage):
         def synthesize(rows: pa.Table) -> Mapping[str, Any]:
             results = loop.run(self._batch(engine, steps, rows.to_pylist()))
             for result in results:
+                if isinstance(result, EngineDied):
+                    raise WorkerFault(str(result)) from result
                 if isinstance(result, WorkerFault) or not isinstance(result, Mapping | Exception):
                     raise result
             good = [result if isinstance(result, Mapping) else {} for result in results]

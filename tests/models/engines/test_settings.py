@@ -5,10 +5,11 @@ import subprocess
 import sys
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from potstill.config import RequestError, validate
 from potstill.models.engines import settings
-from potstill.models.engines.settings import TransformersEngine, folder_digest
+from potstill.models.engines.settings import SPEED, EngineSettings, TransformersEngine, VllmEngine, folder_digest
 
 
 def test_importing_the_settings_loads_no_torch():
@@ -58,3 +59,21 @@ def test_equal_settings_share_one_engine(chat, chat_folder):
 def test_wrong_settings_are_refused_with_a_hint():
     with pytest.raises(RequestError, match=r"(?s)device: .*max_bach: unknown key; did you mean 'max_batch'"):
         validate(TransformersEngine, {"model": "tiny", "device": "tpu", "max_bach": 3}, "engine")
+
+
+def test_the_kind_tells_which_engine_is_meant():
+    engines = TypeAdapter(EngineSettings)
+    assert engines.validate_python({"kind": "vllm", "model": "tiny"}) == VllmEngine(model="tiny")
+    with pytest.raises(ValidationError, match="'transformers', 'vllm', 'openai'"):
+        engines.validate_python({"kind": "sglang", "model": "tiny"})
+    with pytest.raises(ValidationError, match="did you mean 'max_num_seqs'"):
+        engines.validate_python({"kind": "vllm", "model": "tiny", "max_num_seq": 3})
+
+
+def test_what_only_changes_speed_is_no_part_of_the_result():
+    fast = VllmEngine(model="tiny", max_num_seqs=4, kv_cache_gib=1, enforce_eager=True)
+    slow = VllmEngine(model="tiny")
+    assert fast.model_dump(exclude=set(SPEED)) == slow.model_dump(exclude=set(SPEED))
+    for change in ({"dtype": "bfloat16"}, {"max_model_len": 64}, {"revision": "abc"}):
+        assert VllmEngine(model="tiny", **change).model_dump(exclude=set(SPEED)) != slow.model_dump(exclude=set(SPEED))
+    assert not {"model", "revision", "dtype", "max_model_len", "base_url", "server"} & SPEED

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from potstill.config import RequestError, validate
+from potstill.models.engines.protocol import EngineDied
 from potstill.pipelines.stage import WorkerFault
 from potstill.pipelines.synthesizers import prompts
 from potstill.pipelines.synthesizers.oasis import JUDGES, OasisInstruct, OasisJudge
@@ -120,8 +121,8 @@ def test_one_bad_row_costs_one_row(monkeypatch):
 
 
 def test_a_dead_engine_is_no_fault_of_a_row(monkeypatch):
-    use(monkeypatch, lambda request: WorkerFault("engine is gone"))
-    with pytest.raises(WorkerFault):
+    use(monkeypatch, lambda request: EngineDied("engine is gone"))
+    with pytest.raises(WorkerFault, match="engine is gone"):
         run(OasisJudge(engine=ENGINE), rows(IMAGES, instruction=[ASKED] * 3))
 
 
@@ -172,6 +173,13 @@ def test_the_identity_holds_model_and_prompts():
 
 
 def test_wrong_settings_are_refused():
-    tree = {"engine": {"model": "tiny"}, "stop_below": {"nonsense": 6, "beauty": 3}, "max_tokens": 0}
+    tree = {"engine": {"kind": "vllm", "model": "tiny"}, "stop_below": {"nonsense": 6, "beauty": 3}, "max_tokens": 0}
     with pytest.raises(RequestError, match="3 mistakes"):
         validate(OasisJudge, tree, "stage")
+
+
+def test_an_engine_that_takes_no_raw_prompt_is_refused_when_the_plan_is_read():
+    tree = {"engine": {"kind": "openai", "base_url": "http://host/v1", "model": "m"}}
+    with pytest.raises(RequestError, match="kind 'openai' takes no raw prompt"):
+        validate(OasisInstruct, tree, "stage")
+    assert validate(OasisJudge, tree, "stage").engine.model == "m"

@@ -1,0 +1,191 @@
+"""A chat engine behind a server that speaks OpenAI's protocol: many requests under way, sent again only when it helps.
+
+Pictures travel as PNG, which keeps every pixel: the server sees what a local engine would see.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from potstill.models.engines.protocol import Completion, Message, Request
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from potstill.models.engines.settings import OpenaiEngine
+
+BUSY = frozenset({408, 429})
+"""Refusals, beside the 5xx, after which the same request may be answered later."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
+"""Seconds before the second try, doubled each time, and the most that is waited, whatever the server asks for."""
+SHOWN_BYTES = 500
+"""Most of a server's refusal that is repeated."""
+
+
+def load(settings: OpenaiEngine) -> Openai:
+    """The engine for ``settings``; the key is read from the environment. Raises ``ValueError`` if it is not there."""
+    key = None
+    if settings.api_key_env:
+        key = os.environ.get(settings.api_key_env)
+        if not key:
+            raise ValueError(
+                f"the environment variable {settings.api_key_env} holds no key for {settings.base_url}; set it where "
+                "the workers run (`resources.<stage>.env` would write it into the plan: do not use that)"
+            )
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    limits = httpx.Limits(max_connections=settings.max_in_flight, max_keepalive_connections=settings.max_in_flight)
+    return Openai(settings, httpx.AsyncClient(headers=headers, timeout=settings.timeout_s, limits=limits), key)
+
+
+class Openai:
+    """The engine; made by :func:`load`."""
+
+    def __init__(self, settings: OpenaiEngine, client: httpx.AsyncClient, key: str | None) -> None:
+        self._settings, self._client, self._key = settings, client, key
+        self._url = f"{settings.base_url}/chat/completions"
+        self._free = asyncio.Semaphore(settings.max_in_flight)
+        self._next_send = 0.0
+
+    def hook_prompt(self) -> str:
+        """Not possible. Raises ``ValueError``."""
+        raise ValueError(
+            "a server's chat template cannot be cut open, and its raw completions take no images: "
+            "Oasis needs an engine of kind vllm or transformers"
+        )
+
+    async def generate(self, request: Request) -> Completion:
+        """Serve one request. Raises ``ValueError`` if the server refuses it, ``ConnectionError`` if none answers."""
+        if request.messages is None:
+            raise ValueError("a server takes messages only, no raw prompt; use an engine of kind vllm or transformers")
+        body = self._body(request)
+        async with self._free:
+            return _completion(await self._post(body), request)
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        """The request as JSON."""
+        sampling, pictures = request.sampling, iter(request.images)
+        body: dict[str, Any] = {
+            "model": self._settings.model,
+            "messages": [_message(message, pictures) for message in request.messages or ()],
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_tokens,
+            "frequency_penalty": sampling.frequency_penalty,
+            "presence_penalty": sampling.presence_penalty,
+            "seed": sampling.seed % 2**63,
+        }
+        if next(pictures, None) is not None:
+            raise ValueError(f"the request holds {len(request.images)} images and fewer image parts in its messages")
+        if sampling.stop:
+            body["stop"] = list(sampling.stop)
+        if sampling.logprobs is not None:
+            body |= {"logprobs": True, "top_logprobs": sampling.logprobs}
+        more = {"top_k": sampling.top_k, "min_tokens": sampling.min_tokens}
+        more["structured_outputs"] = request.choices and {"choice": list(request.choices)}
+        more = {name: value for name, value in more.items() if value}
+        if more and self._settings.server == "openai":
+            raise ValueError(f"OpenAI's protocol knows no {', '.join(more)}; set `server: vllm` if vLLM answers there")
+        return body | more
+
+    async def _post(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The server's answer."""
+        failure = ""
+        for attempt in range(self._settings.tries):
+            await self._turn()
+            pause = min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE)
+            try:
+                response = await self._client.post(self._url, json=body)
+            except httpx.TransportError as error:
+                failure = f"{type(error).__name__}: {error}"
+            else:
+                if response.is_success:
+                    return _json(response)
+                failure = f"{response.status_code} {self._shown(response.text)}"
+                if response.status_code not in BUSY and response.status_code < 500:
+                    raise ValueError(f"{self._url} refuses the request: {failure}")
+                pause = _asked_pause(response.headers.get("retry-after"), pause)
+            if attempt + 1 < self._settings.tries:
+                await asyncio.sleep(pause)
+        raise ConnectionError(
+            f"{self._url} gave no answer in {self._settings.tries} tries, at last {failure}; "
+            "see to the server, or raise `tries` or `timeout_s`, or lower `max_in_flight` or `requests_per_second`"
+        )
+
+    def _shown(self, text: str) -> str:
+        """The beginning of what a server says, without the key, which some repeat."""
+        return (text.replace(self._key, "***") if self._key else text)[:SHOWN_BYTES]
+
+    async def _turn(self) -> None:
+        """Wait until a request may be sent."""
+        if self._settings.requests_per_second:
+            now = time.monotonic()
+            mine = max(self._next_send, now)
+            self._next_send = mine + 1 / self._settings.requests_per_second
+            await asyncio.sleep(mine - now)
+
+
+def _message(message: Message, pictures: Iterable[Image]) -> dict[str, Any]:
+    """The message in OpenAI's form, with the next pictures in the place of its image parts."""
+    if isinstance(message["content"], str):
+        return dict(message)
+    return {"role": message["role"], "content": [_part(part, pictures) for part in message["content"]]}
+
+
+def _part(part: Mapping[str, Any], pictures: Iterable[Image]) -> dict[str, Any]:
+    if part["type"] != "image":
+        return dict(part)
+    picture = next(iter(pictures), None)
+    if picture is None:
+        raise ValueError("the messages hold more image parts than the request has images")
+    buffer = BytesIO()
+    picture.save(buffer, "PNG")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
+
+
+def _json(response: httpx.Response) -> dict[str, Any]:
+    try:
+        return response.json()
+    except ValueError as error:
+        raise ValueError(f"{response.url} answered something else than JSON: {response.text[:SHOWN_BYTES]}") from error
+
+
+def _asked_pause(header: str | None, pause: float) -> float:
+    """Seconds that a ``Retry-After`` header (a number, or a date) asks for; else ``pause``."""
+    if not header:
+        return pause
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError):
+            return pause
+    return min(max(seconds, 0.0), LONGEST_PAUSE)
+
+
+def _completion(answer: Mapping[str, Any], request: Request) -> Completion:
+    try:
+        choice, usage = answer["choices"][0], answer["usage"]
+        text, reason = choice["message"]["content"] or "", choice["finish_reason"]
+        counts = usage["prompt_tokens"], usage["completion_tokens"]
+        steps = choice["logprobs"]["content"] if request.sampling.logprobs is not None else None
+    except (KeyError, IndexError, TypeError) as error:
+        raise ValueError(f"the server's answer lacks {error}: {str(answer)[:SHOWN_BYTES]}") from error
+    if reason not in ("stop", "length"):
+        raise ValueError(f"the server ended the reply for another reason than its end or its length: {reason!r}")
+    if steps is None:
+        return Completion(text, *counts, reason)
+    drawn = tuple(step["logprob"] for step in steps)
+    top = tuple({one["token"]: one["logprob"] for one in step["top_logprobs"]} for step in steps)
+    return Completion(text, *counts, reason, drawn, top)

@@ -1,0 +1,239 @@
+"""A chat engine over vLLM: every request goes to its scheduler at once, and equal beginnings are computed once.
+
+vLLM's asynchronous engine runs beside this process: one process schedules, one or more compute. They end when this
+process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import multiprocessing
+import os
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import AutoProcessor, AutoTokenizer
+from vllm import SamplingParams
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.exceptions import VLLMClientError
+from vllm.platforms import current_platform
+from vllm.sampling_params import RequestOutputKind
+from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+from vllm.v1.executor import Executor
+from vllm.v1.executor.multiproc_executor import MultiprocExecutor
+from vllm.v1.executor.uniproc_executor import UniProcExecutor
+
+from potstill.models.engines import template
+from potstill.models.engines.decoding import Draw, closed, next_scores, shared
+from potstill.models.engines.protocol import Completion, EngineDied, Message, Request, Sampling
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from potstill.models.engines.settings import VllmEngine
+
+MAX_LOGPROBS = 20
+"""Most alternatives per token whose log-probabilities a request can ask for."""
+
+
+def load(settings: VllmEngine) -> Vllm:
+    """The engine for ``settings``: weights from safetensors only, no code from the model's repository."""
+    folder = settings.path()
+    name = str(folder) if folder else settings.model
+    dtype = "float32" if settings.dtype == "auto" and current_platform.is_cpu() else settings.dtype
+    args = AsyncEngineArgs(
+        model=name,
+        revision=settings.revision,
+        dtype=dtype,
+        max_model_len=settings.max_model_len,
+        max_num_seqs=settings.max_num_seqs,
+        gpu_memory_utilization=settings.gpu_memory_utilization,
+        kv_cache_memory_bytes=None if settings.kv_cache_gib is None else int(settings.kv_cache_gib * 2**30),
+        tensor_parallel_size=settings.tensor_parallel_size,
+        enforce_eager=settings.enforce_eager,
+        limit_mm_per_prompt={"image": settings.max_images},
+        max_logprobs=MAX_LOGPROBS,
+        enable_prefix_caching=True,
+        load_format="safetensors",
+        generation_config="vllm",  # only what a request says, no sampling defaults of the model
+        disable_log_stats=True,
+    )
+    config = args.create_engine_config()
+    executor = WATCHED.get(Executor.get_class(config), Executor.get_class(config))
+    engine = AsyncLLM(config, executor, log_stats=False, log_requests=False)
+    sees = config.model_config.is_multimodal_model
+    where: dict[str, Any] = {"revision": settings.revision or "main", "local_files_only": folder is not None}
+    processor = (AutoProcessor if sees else AutoTokenizer).from_pretrained(name, **where)
+    ends = config.model_config.try_get_generation_config().get("eos_token_id")
+    return Vllm(engine, processor, sees, ends if isinstance(ends, list) else [ends])
+
+
+class Vllm:
+    """The engine; made by :func:`load`. ``sees`` says whether the model takes images; ``ends`` are its end tokens."""
+
+    def __init__(self, engine: AsyncLLM, processor: Any, sees: bool, ends: Sequence[int | None]) -> None:
+        self._engine, self._processor, self._sees = engine, processor, sees
+        self._tokenizer = processor.tokenizer if sees else processor
+        self._tokenizer.model_max_length = 2**62  # the engine checks the limit, once the image is counted too
+        self._ends = sorted({token for token in [*ends, self._tokenizer.eos_token_id] if token is not None})
+        self._special = template.special_texts(processor)
+        self._names = itertools.count()
+
+    def hook_prompt(self) -> str:
+        """The chat template with a user turn that holds one image, cut exactly after the image (Oasis)."""
+        if not self._sees:
+            raise ValueError("this model takes no images and cannot be hooked; choose an image-text-to-text model")
+        return template.hook_prompt(lambda messages: self._render(messages, reply=False))
+
+    async def generate(self, request: Request) -> Completion:
+        """Serve one request. Raises ``ValueError`` for one that vLLM refuses, and :class:`EngineDied`."""
+        if (request.messages is None) == (request.prompt is None):
+            raise ValueError("a request holds either messages or a prompt, exactly one of them")
+        if request.images and not self._sees:
+            raise ValueError(f"the request holds {len(request.images)} images and this model takes none")
+        prompt = request.prompt if request.messages is None else self._render(request.messages, reply=True)
+        assert prompt is not None
+        if request.choices is not None:
+            return await self._choose(prompt, request)
+        return self._completion(await self._run(prompt, request.images, self._params(request.sampling)), request)
+
+    async def _run(self, prompt: str, images: Sequence[Image], params: SamplingParams) -> Any:
+        """What vLLM returns for a prompt, once it is finished."""
+        text: dict[str, Any] = {"prompt": prompt}
+        if images:
+            text["multi_modal_data"] = {"image": list(images)}
+        name = f"request-{next(self._names)}"
+        tokens = {"add_special_tokens": self._adds(prompt)}
+        output = None
+        try:
+            async for output in self._engine.generate(text, params, name, tokenization_kwargs=tokens):  # noqa: B007
+                pass
+        except EngineDeadError as error:
+            raise EngineDied(f"vLLM's engine has died: {error}") from error
+        except (VLLMClientError, EngineGenerateError) as error:
+            cause = error.__cause__ or error
+            if self._engine.errored:
+                raise EngineDied(f"vLLM's engine has died: {cause}") from error
+            raise ValueError(
+                f"vLLM refuses the request: {type(cause).__name__}: {cause}; shorten the text, shrink the image, or "
+                "raise max_model_len as far as the model goes"
+            ) from error
+        assert output is not None
+        if output.outputs[0].finish_reason not in ("stop", "length"):
+            raise RuntimeError(f"vLLM gave the request up: {output.outputs[0].finish_reason}")
+        return output
+
+    def _params(self, sampling: Sampling) -> SamplingParams:
+        return SamplingParams(
+            temperature=sampling.temperature,
+            top_k=sampling.top_k,
+            top_p=sampling.top_p,
+            max_tokens=sampling.max_tokens,
+            min_tokens=min(sampling.min_tokens, sampling.max_tokens),
+            frequency_penalty=sampling.frequency_penalty,
+            presence_penalty=sampling.presence_penalty,
+            stop=list(sampling.stop),
+            stop_token_ids=self._ends,
+            seed=sampling.seed % 2**63,
+            logprobs=sampling.logprobs,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+    def _completion(self, output: Any, request: Request) -> Completion:
+        reply, asked = output.outputs[0], request.sampling.logprobs
+        drawn = top = None
+        if asked is not None:
+            pairs = list(zip(reply.token_ids, reply.logprobs, strict=True))
+            drawn = tuple(step[token].logprob for token, step in pairs)
+            top = tuple(
+                {self._decode([token]): one.logprob for token, one in step.items() if one.rank <= asked}
+                for _, step in pairs
+            )
+        count = len(output.prompt_token_ids)
+        return Completion(reply.text, count, len(reply.token_ids), reply.finish_reason, drawn, top)
+
+    async def _choose(self, prompt: str, request: Request) -> Completion:
+        """The drawn choice. Each is scored as a whole; where all are one token long, by one forward pass together."""
+        choices = request.choices or ()
+        bare = self._tokens(prompt)
+        texts = [self._tokens(prompt + choice) for choice in closed(choices, self._tokenizer.eos_token)]
+        tails = [len(text) - shared(bare, text) for text in texts]
+        lone = all(tail == 1 and len(text) == len(bare) + 1 for tail, text in zip(tails, texts, strict=True))
+        scored = await self._next(prompt, request.images, [text[-1] for text in texts]) if lone else None
+        if scored is None:
+            params = SamplingParams(max_tokens=1, temperature=0, prompt_logprobs=0, detokenize=False)
+            ends = closed(choices, self._tokenizer.eos_token)
+            outputs = await asyncio.gather(*(self._run(prompt + end, request.images, params) for end in ends))
+            totals = [_tail(output, tail) for output, tail in zip(outputs, tails, strict=True)]
+            scored = totals, len(outputs[0].prompt_token_ids) - len(texts[0]) + len(bare)
+        totals, count = scored
+        draw = Draw(request.sampling, 1, [], self._decode)
+        best = int(next_scores([draw], torch.tensor([totals])).argmax())
+        scores = dict(zip(choices, totals, strict=True))
+        return Completion(choices[best], count, len(texts[best]) - len(bare), "stop", choice_logprobs=scores)
+
+    async def _next(
+        self, prompt: str, images: Sequence[Image], tokens: Sequence[int]
+    ) -> tuple[list[float], int] | None:
+        """Log-probabilities of the ``tokens`` after a prompt and its length; None if one is not among the best."""
+        params = SamplingParams(max_tokens=1, temperature=0, logprobs=MAX_LOGPROBS, detokenize=False)
+        output = await self._run(prompt, images, params)
+        step = output.outputs[0].logprobs[0]
+        if any(token not in step for token in tokens):
+            return None
+        return [step[token].logprob for token in tokens], len(output.prompt_token_ids)
+
+    def _tokens(self, text: str) -> list[int]:
+        return self._tokenizer(text, add_special_tokens=self._adds(text)).input_ids
+
+    def _adds(self, prompt: str) -> bool:
+        """Whether the tokenizer must add the beginning that a prompt does not bring."""
+        bos = self._tokenizer.bos_token
+        return not (bos and prompt.startswith(bos))
+
+    def _render(self, messages: Sequence[Message], *, reply: bool) -> str:
+        """The chat template over ``messages``, whose texts cannot hold special tokens."""
+        clean = [template.clean(message, self._special, sees=self._sees) for message in messages]
+        return self._processor.apply_chat_template(clean, add_generation_prompt=reply, tokenize=False)
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        return self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def _tail(output: Any, count: int) -> float:
+    """Log-probability (nats) of the last ``count`` tokens of a prompt."""
+    steps = zip(output.prompt_token_ids[-count:], output.prompt_logprobs[-count:], strict=True)
+    return sum(step[token].logprob for token, step in steps)
+
+
+class _Watched:
+    """An executor whose process ends when the process that started it does, so that a killed worker leaves nothing."""
+
+    def _init_executor(self) -> None:
+        threading.Thread(target=_follow_parent, name="potstill-parent", daemon=True).start()
+        super()._init_executor()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class WatchedUniProc(_Watched, UniProcExecutor):
+    """The engine's process computes as well (one GPU)."""
+
+
+class WatchedMultiproc(_Watched, MultiprocExecutor):
+    """The engine's process has workers, which end with it (several GPUs, or a CPU)."""
+
+
+WATCHED: dict[type[Executor], type[Executor]] = {
+    UniProcExecutor: WatchedUniProc,
+    MultiprocExecutor: WatchedMultiproc,
+}
+
+
+def _follow_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
