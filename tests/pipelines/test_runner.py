@@ -6,7 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from potstill.config import RequestError
-from potstill.pipelines.runner import TooManyErrors, run_plan
+from potstill.pipelines.errors import TooManyErrors
+from potstill.pipelines.runner import run_plan
 from tests.toys import ToyPlan, computed, pictures, png
 
 pytestmark = pytest.mark.ray

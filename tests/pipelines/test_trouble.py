@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from potstill.config import RequestError, read_yaml, validate
+from potstill.pipelines.errors import RunFailed, TooManyErrors, own_words
 from potstill.pipelines.rundir import RunDir
-from potstill.pipelines.runner import RunFailed, TooManyErrors, own_words, run_plan
+from potstill.pipelines.runner import run_plan
 from tests.processes import Process, result, write_plan
 from tests.toys import ToyPlan, computed, pictures, png
 
