@@ -29,13 +29,24 @@ from potstill.pipelines.sources.parquet import ParquetFiles
 from potstill.pipelines.sources.webdataset import WebDataset
 from potstill.pipelines.stage import Resources, RowStage, Stage
 from potstill.pipelines.synthesizers.oasis import OasisInstruct, OasisJudge
+from potstill.pipelines.synthesizers.pair_judge import PairJudge
 from potstill.pipelines.synthesizers.prompt import PromptChain
+from potstill.pipelines.synthesizers.rank_judge import RankJudge
 from potstill.pipelines.synthesizers.respond import Respond
 from potstill.pipelines.synthesizers.scene_programs import ScenePrograms
 
 AnySource = Annotated[Folder | Jsonl | ParquetFiles | WebDataset, Field(discriminator="kind")]
 AnyStage = Annotated[
-    ClipScore | Filter | OasisInstruct | OasisJudge | PromptChain | RandomSubset | Respond | ScenePrograms,
+    ClipScore
+    | Filter
+    | OasisInstruct
+    | OasisJudge
+    | PairJudge
+    | PromptChain
+    | RandomSubset
+    | RankJudge
+    | Respond
+    | ScenePrograms,
     Field(discriminator="kind"),
 ]
 AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind")]
@@ -151,6 +162,24 @@ class Plan(Settings):
         """
         written = {name for stage in self.stages[:position] if isinstance(stage, RowStage) for name in stage.writes()}
         return {name: name if name in written else f"_input_{name}" for name in columns}
+
+    def reads_aside(self) -> tuple[list[str], list[str]]:
+        """Input columns beside image and texts that row stages read, and the stages that depend on them.
+
+        These columns are no part of a sample's id, so a change in them must be noticed in another way.
+        """
+        columns: set[str] = set()
+        stages: list[str] = []
+        tainted: set[str] = set()
+        written: set[str] = set()
+        for stage in self.row_stages():
+            own = {name for name in stage.reads() if name in schema.ASIDE and name not in written}
+            if own or tainted.intersection(stage.reads()):
+                columns |= own
+                stages.append(stage.name)
+                tainted.update(stage.writes())
+            written.update(stage.writes())
+        return sorted(columns), stages
 
     def segments(self) -> Iterator[tuple[int, int]]:
         """Runs of stages [start, stop) between set-wise stages and barriers; only those that compute rows."""

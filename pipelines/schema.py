@@ -43,6 +43,9 @@ ERROR_TYPE = pa.struct(
 TEXTS = (CAPTION, INSTRUCTION, RESPONSE)
 """Texts that a source may bring along."""
 
+ASIDE = (SOURCE, LICENCE, META)
+"""Input columns that are no part of a sample's id."""
+
 INPUT_COLUMNS = (IMAGE_ID, IMAGE, WIDTH, HEIGHT, FORMAT, SOURCE, LICENCE, *TEXTS, META)
 """Columns that the first stage of a plan may read."""
 

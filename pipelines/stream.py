@@ -159,9 +159,9 @@ class Segment:
             name.removeprefix(KEPT): np.asarray(table[name]) for name in table.column_names if name.startswith(KEPT)
         }
         errors = sum(int(each.quarantined.sum()) for each in walk(self.plan, table, chosen, self.stop))
-        written = {name for stage in self.stages() for name in (f"{chunk.DONE}{stage.name}", *stage.writes())}
+        written = {name for stage in self.stages() for name in stage.writes()} | {chunk.ASIDE}
         keep = [schema.SAMPLE_ID, schema.IMAGE_ID, schema.ROW, schema.ERROR]
-        names = [name for name in table.column_names if name in written]
+        names = [name for name in table.column_names if name in written or name.startswith(chunk.DONE)]
         chunk.commit(self.run, self.plan, self.fingerprints, index, table.select([*keep, *names]))
         stats = table[STATS][0].as_py() if STATS in table.column_names else "{}"
         return pa.table({CHUNK: [index], "rows": [table.num_rows], "errors": [errors], STATS: [stats]})

@@ -70,10 +70,25 @@ class Gate(RowStage):
         return lambda rows: {f"{self.name}_reason": ["odd" if v % 2 else None for v in rows[self.size].to_pylist()]}
 
 
+class MetaLength(RowStage):
+    """Writes the length of what the source holds about the row."""
+
+    kind: Literal["meta_length"] = "meta_length"
+
+    def reads(self):
+        return (schema.META,)
+
+    def writes(self):
+        return {self.name: pa.int64()}
+
+    def build(self):
+        return lambda rows: {self.name: [len(text or "") for text in rows[schema.META].to_pylist()]}
+
+
 class ToyPlan(Plan):
     """A plan that knows the toy stages too."""
 
-    stages: tuple[Annotated[Toy | Gate | ClipScore | Filter | RandomSubset, Field(discriminator="kind")], ...] = ()
+    stages: tuple[Annotated[Toy | Gate | MetaLength | ClipScore | Filter | RandomSubset, Field(discriminator="kind")], ...] = ()
 
 
 def computed(folder) -> list[str]:

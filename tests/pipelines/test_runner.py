@@ -150,3 +150,19 @@ def test_an_input_file_that_has_gone_leaves_and_one_that_has_changed_is_computed
     (source / "0001.png").write_bytes(png((1, 2, 3), (50, 50)))
     result = run_plan(plan(source, stages), out)
     assert (result["rows"], len(computed(calls))) == (5, 7)
+
+
+def test_a_stage_that_reads_what_is_no_part_of_the_id_runs_again_for_the_rows_where_it_changed(
+    ray_session, tmp_path, calls
+):
+    """``meta`` is no part of a sample's id, so that a page's address does not make two of one picture."""
+    source, out = pictures(tmp_path / "in", 5), str(tmp_path / "out")
+    stages = [{"kind": "toy", "calls": str(calls)}, {"kind": "meta_length"}, {"kind": "gate", "size": "meta_length"}]
+    before = run_plan(plan(source, stages), out)
+    (source / "0002.json").write_text('{"licence": "CC0", "page": "somewhere"}')
+    after = run_plan(plan(source, stages), out)
+    assert (step(after, "toy")["computed"], step(after, "meta_length")["computed"]) == (0, 1)
+    assert before["content_hash"] != after["content_hash"]
+    fresh = run_plan(plan(source, stages), str(tmp_path / "fresh"))
+    assert fresh["content_hash"] == after["content_hash"]
+    assert len(computed(calls)) == 10
