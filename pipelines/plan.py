@@ -37,18 +37,9 @@ from potstill.pipelines.synthesizers.scene_programs import ScenePrograms
 
 AnySource = Annotated[Folder | Jsonl | ParquetFiles | WebDataset, Field(discriminator="kind")]
 AnyStage = Annotated[
-    ClipScore
-    | Filter
-    | OasisInstruct
-    | OasisJudge
-    | PairJudge
-    | PromptChain
-    | RandomSubset
-    | RankJudge
-    | Respond
-    | ScenePrograms,
-    Field(discriminator="kind"),
-]
+    ClipScore | Filter | OasisInstruct | OasisJudge | PairJudge | PromptChain | RandomSubset | RankJudge | Respond
+    | ScenePrograms, Field(discriminator="kind"),
+]  # fmt: skip
 AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind")]
 
 RESERVED = frozenset({"intake", "final", "sinks"})

@@ -9,9 +9,14 @@ NAMES = sorted(path.stem for path in prompts.FOLDER.glob("*.txt"))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_shipped_prompt_has_a_version_and_one_place_at_its_end(name):
+def test_every_shipped_prompt_has_a_version_and_places(name):
+    assert load(name).version >= 1
+    assert load(name).places
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("oasis_")])
+def test_the_prompts_of_oasis_have_one_place_at_their_end(name):
     prompt = load(name)
-    assert prompt.version >= 1
     place = "text" if name == "oasis_extract" else "instruction"
     assert prompt.text.endswith(f": {{{place}}}")
     assert prompt.text.count("{") == 1
