@@ -15,7 +15,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from potstill.models.tiny.chat_judges import PROMPT_NAMES, Prompt, Turn, caption_text, garble, judge_turn, slip
+from potstill.models.tiny.chat_judges import Prompt, Turn, caption_text, garble, judge_turn, slip
 from potstill.models.tiny.chat_questions import coins, draw, questions, usual_kinds
 from potstill.models.tiny.chat_tokens import ASSISTANT, END, IMAGE_TEXT, USER
 from potstill.models.tiny.scenes import Scene
@@ -25,6 +25,16 @@ PREFIX: Final = USER + IMAGE_TEXT
 USER_WEIGHT: Final = 0.3  # weight of a token of a hooked user turn, where a reply token has 1
 SCORE_WEIGHT: Final = 3.0  # weight of the digit of a judge's reply
 SEEING: Final = ("describe", "caption", "list", "at", "at", "at", "where", "count", "count", "colour")
+
+
+MIX: Final = {
+    "answer": 0.38, "hook": 0.14, "extract": 0.10, "solvability": 0.14, "clarity": 0.06, "hallucination": 0.12,
+    "nonsense": 0.06,
+}  # fmt: skip
+JUDGING_MIX: Final = {
+    "answer": 0.26, "hook": 0.11, "extract": 0.05, "solvability": 0.24, "clarity": 0.04, "hallucination": 0.24,
+    "nonsense": 0.06,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,17 +78,20 @@ def hook_turn(scene: Scene, rng: np.random.Generator) -> Turn:
     return Turn("hook", question.text, question.answer, hooked=True)
 
 
-def mixed_turns(scene: Scene, prompts: Mapping[str, Prompt], rng: np.random.Generator, n: int) -> list[Turn]:
-    """Return n turns of all tasks: the caption, 36 % answers, 14 % hooks, 25 % grounded judges, 25 % text tasks."""
+def mixed_turns(
+    scene: Scene, prompts: Mapping[str, Prompt], rng: np.random.Generator, n: int, *, judging: bool = False
+) -> list[Turn]:
+    """Return n turns of all tasks: the caption, then tasks drawn by MIX or JUDGING_MIX (more absent things asked)."""
     turns = [Turn("answer", q.text, q.answer) for q in (draw(scene, "describe", rng),)]
-    tasks = rng.choice(
-        ["answer", "hook", *PROMPT_NAMES], size=n - 1, p=(0.38, 0.14, 0.10, 0.14, 0.06, 0.12, 0.06)
-    )  # extract, solvability, clarity, hallucination, nonsense
+    mix = JUDGING_MIX if judging else MIX
+    tasks = rng.choice(list(mix), size=n - 1, p=list(mix.values()))
     for task in tasks:
         if task == "hook":
             turns.append(hook_turn(scene, rng))
         elif task == "answer":
-            turns += [Turn("answer", q.text, q.answer) for q in questions(scene, rng, 1, absent=0.15)]
+            turns += [
+                Turn("answer", q.text, q.answer) for q in questions(scene, rng, 1, absent=0.3 if judging else 0.15)
+            ]
         else:
             turns.append(judge_turn(str(task), scene, prompts, rng))
     return turns

@@ -3,9 +3,9 @@
     python -m potstill.models.tiny.train_chat --prompts pipelines/synthesizers/prompts --out models/tiny/chat \\
         --work CHECKPOINTS
 
-Three stages: `tower` (image tokens learn to lie near the words of their cells, then rest), `seeing` (captions, lists,
-cells, counts), `mixed` (all tasks). A run killed at any point goes on from its last checkpoint when started again with
-the same --work.
+Four stages: `tower` (image tokens learn to lie near the words of their cells, then rest), `seeing` (captions, lists,
+cells, counts), `mixed` (all tasks), `judging` (all tasks, half of them grounded judges). A run killed at any point goes
+on from its last checkpoint when started again with the same --work.
 """
 
 import argparse
@@ -59,7 +59,8 @@ class Settings:
     seeing_steps: int = 500
     seeing_rows: int = 20
     seeing_length: int = 64
-    mixed_steps: int = 2200
+    mixed_steps: int = 1100
+    judging_steps: int = 1100
     mixed_rows: int = 12
     mixed_length: int = 128
     rate: float = 1.2e-3  # peak learning rate of the language model (AdamW)
@@ -83,6 +84,7 @@ class Trainer:
         self.words = cell_words(self.tokenizer)
         self.packer = Packer(self.tokenizer.backend_tokenizer, self.tokenizer.pad_token_id)
         self.stages = {"tower": settings.tower_steps, "seeing": settings.seeing_steps, "mixed": settings.mixed_steps}
+        self.stages["judging"] = settings.judging_steps
         self.step, self.seconds = 0, 0.0
         start_words(self.model, self.tokenizer)
         start_attention(self.model)
@@ -144,7 +146,7 @@ class Trainer:
             rate = settings.tower_rate * rise * fall
             rates = {"tower": rate, "words": 0.0, "language": 0.0}
         else:
-            total = settings.seeing_steps + settings.mixed_steps
+            total = sum(self.stages.values()) - settings.tower_steps
             left = total - (self.step - settings.tower_steps)
             rate = settings.rate * rise * min(1.0, left / (settings.decay * total))
             rates = {"tower": 0.0, "words": rate * settings.words_factor, "language": rate}
@@ -184,7 +186,10 @@ class Trainer:
         """Return the weighted token loss of packed rows; the tower no longer learns."""
         settings, seeing = self.settings, stage == "seeing"
         scenes = [sample_scene(rng) for _ in range(settings.seeing_rows if seeing else settings.mixed_rows)]
-        turns = [seeing_turns(s, rng, 4) if seeing else mixed_turns(s, self.prompts, rng, 9) for s in scenes]
+        turns = [
+            seeing_turns(s, rng, 4) if seeing else mixed_turns(s, self.prompts, rng, 9, judging=stage == "judging")
+            for s in scenes
+        ]
         rows = self.packer.pack(turns, settings.seeing_length if seeing else settings.mixed_length)
         with torch.no_grad():
             tokens = image_tokens(self.model, pixels(self.bank.render(scenes, rng)))

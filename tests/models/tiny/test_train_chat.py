@@ -15,7 +15,7 @@ from potstill.models.tiny.train_chat import Settings, Trainer, export, row_state
 PROMPTS = Path(__file__).parents[3] / "pipelines" / "synthesizers" / "prompts"
 MINIATURE = Settings(
     width=64, layers=1, tower_layers=1, vocabulary_rows=40, variants=1, tower_steps=6, tower_batch=16, seeing_steps=6,
-    seeing_rows=4, seeing_length=96, mixed_steps=8, mixed_rows=4, mixed_length=160, rate=4e-3,
+    seeing_rows=4, seeing_length=96, mixed_steps=4, judging_steps=4, mixed_rows=4, mixed_length=160, rate=4e-3,
 )  # fmt: skip
 
 
