@@ -105,7 +105,7 @@ def _model(types: tuple[tuple[str, FieldType], ...]) -> type[BaseModel]:
     """The pydantic model of a reply. Fields go by alias, so that any name may be asked for."""
     made: dict[str, Any] = {}
     for position, (name, kind) in enumerate(types):
-        hint = Literal[kind] if isinstance(kind, tuple) else _KINDS[kind.rstrip("?")][0]
+        hint: Any = Literal[kind] if isinstance(kind, tuple) else _KINDS[kind.rstrip("?")][0]
         if isinstance(kind, str) and kind.endswith("?"):
             made[f"field_{position}"] = (hint | None, Field(default=None, alias=name))
         else:

@@ -44,7 +44,7 @@ class _Object(BaseModel):
     def box(self) -> tuple[float, float, float, float] | None:
         """Left, top, right, bottom. Raises :class:`BadGraph` for an empty box."""
         box = self.bbox
-        if box is None and None not in (self.x, self.y, self.w, self.h):
+        if box is None and self.x is not None and self.y is not None and self.w is not None and self.h is not None:
             box = self.x, self.y, self.x + self.w, self.y + self.h
         if box is not None and (box[0] >= box[2] or box[1] >= box[3]):
             raise BadGraph(f"the box {box} of {self.name!r} is empty, not left < right and top < bottom; {_REMEDY}")
@@ -97,15 +97,15 @@ class SceneGraph:
         return Counter(thing.name for thing in self.things)
 
     @cached_property
-    def words(self) -> tuple[str | None, ...]:
-        """Per thing the words that mean it alone: its name, or an attribute and its name; None if there are none."""
+    def words(self) -> tuple[str, ...]:
+        """Per thing the words that mean it alone: its name, or an attribute and its name; empty if there are none."""
         phrases = Counter(self.counts)
         for thing in self.things:
             phrases.update(thing.phrases)
         return tuple(
-            next((words for words in (thing.name, *thing.phrases) if phrases[words] == 1), None)
+            next((words for words in (thing.name, *thing.phrases) if phrases[words] == 1), "")
             if not self.is_ending(thing.name)
-            else None
+            else ""
             for thing in self.things
         )
 

@@ -79,7 +79,8 @@ def _apart(a: Thing, b: Thing) -> bool:
 
 def _edges(a: Thing, b: Thing, *, axis: int, sign: int) -> bool:
     """Whether both edges of ``a`` along the axis lie before those of ``b``."""
-    return bool(a.box and b.box) and all(sign * a.box[edge] < sign * b.box[edge] for edge in (axis, axis + 2))
+    one, two = a.box, b.box
+    return one is not None and two is not None and all(sign * one[edge] < sign * two[edge] for edge in (axis, axis + 2))
 
 
 def _side(

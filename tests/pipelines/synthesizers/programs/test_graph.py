@@ -90,7 +90,7 @@ def test_a_thing_is_known_by_its_name_or_by_an_attribute_that_it_alone_has():
         return read([{"name": name, "attributes": attributes} for name, attributes in things]).words
 
     assert words(("dog", ["red"]), ("cat", [])) == ("dog", "cat")
-    assert words(("dog", ["red", "wet"]), ("dog", ["red"]), ("dog", ["old"])) == ("wet dog", None, "old dog")
-    assert words(("dog", ["red"]), ("dog", ["in the sun"])) == ("red dog", None)
-    assert words(("dog", ["red"]), ("red dog", []), ("dog", ["wet"])) == (None, None, None)
-    assert words(("dog", ["old"]), ("guide dog", [])) == (None, "guide dog")
+    assert words(("dog", ["red", "wet"]), ("dog", ["red"]), ("dog", ["old"])) == ("wet dog", "", "old dog")
+    assert words(("dog", ["red"]), ("dog", ["in the sun"])) == ("red dog", "")
+    assert words(("dog", ["red"]), ("red dog", []), ("dog", ["wet"])) == ("", "", "")
+    assert words(("dog", ["old"]), ("guide dog", [])) == ("", "guide dog")
