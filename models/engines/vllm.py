@@ -7,6 +7,7 @@ process ends, however it ends.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import itertools
 import multiprocessing
 import os
@@ -65,6 +66,7 @@ def load(settings: VllmEngine) -> Vllm:
     config = args.create_engine_config()
     executor = WATCHED.get(Executor.get_class(config), Executor.get_class(config))
     engine = AsyncLLM(config, executor, log_stats=False, log_requests=False)
+    atexit.register(engine.shutdown)
     sees = config.model_config.is_multimodal_model
     where: dict[str, Any] = {"revision": settings.revision or "main", "local_files_only": folder is not None}
     processor = (AutoProcessor if sees else AutoTokenizer).from_pretrained(name, **where)

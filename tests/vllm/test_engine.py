@@ -35,7 +35,7 @@ def reference():
 def pictures():
     from PIL import Image
 
-    return [Image.open(path).convert("RGB") for path in sorted((ROOT / "samples").glob("scene-*"))[:6]]
+    return [Image.open(path).convert("RGB") for path in sorted((ROOT / "samples").glob("scene-0*"))[:6]]
 
 
 def ask(engine, requests):
