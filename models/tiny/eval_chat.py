@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 EVAL_SEED: Final = 20_000_003
 HOOK: Final = "<|im_start|>user\n<image>"
 HOOK_TEMPERATURE: Final = 1.0
+COOLER: Final = 0.7  # hooked texts are measured at this temperature as well
 
 
 class ChatModel:
@@ -127,15 +128,17 @@ def judge_turns(exam: Exam, name: str, prompts: Mapping[str, Prompt]) -> list[Tu
     return [judge_turn(name, scene, prompts, rng) for scene in exam.scenes]
 
 
-def hooks(model: ChatModel, exam: Exam, *, seed: int = EVAL_SEED) -> dict[str, Any]:
-    """Return shares over the texts the model says after the open prompt, sampled at HOOK_TEMPERATURE.
+def hooks(
+    model: ChatModel, exam: Exam, *, temperature: float = HOOK_TEMPERATURE, seed: int = EVAL_SEED
+) -> dict[str, Any]:
+    """Return shares over the texts the model says after the open prompt, sampled at the temperature.
 
     well_formed: the text is an instruction of a known form. about_picture: of the well-formed ones that name something,
     all that is named is in the picture. The shuffled share reads the same texts against the next scene.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        texts = model.generate([HOOK] * len(exam.scenes), exam.images, temperature=HOOK_TEMPERATURE)
+        texts = model.generate([HOOK] * len(exam.scenes), exam.images, temperature=temperature)
     read = [read_instruction(text) for text in texts]
     naming = [(i, question) for i, question in enumerate(read) if question and question.grants]
 
@@ -164,6 +167,7 @@ def measure(model: ChatModel, exam: Exam, prompts: Mapping[str, Prompt]) -> dict
     for name in PROMPT_NAMES:
         turns = judge_turns(exam, name, prompts)
         result[name] = both(turns) if turns[0].image else exact(model, turns, exam.images)
+    result["hooks_cooler"] = hooks(model, exam, temperature=COOLER)
     return rounded(result | hooks(model, exam))
 
 
