@@ -88,7 +88,9 @@ class MetaLength(RowStage):
 class ToyPlan(Plan):
     """A plan that knows the toy stages too."""
 
-    stages: tuple[Annotated[Toy | Gate | MetaLength | ClipScore | Filter | RandomSubset, Field(discriminator="kind")], ...] = ()
+    stages: tuple[
+        Annotated[Toy | Gate | MetaLength | ClipScore | Filter | RandomSubset, Field(discriminator="kind")], ...
+    ] = ()
 
 
 def computed(folder) -> list[str]:

@@ -22,6 +22,7 @@ from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMClientError
 from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind
+from vllm.utils.async_utils import cancel_task_threadsafe
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 from vllm.v1.executor import Executor
@@ -66,7 +67,7 @@ def load(settings: VllmEngine) -> Vllm:
     config = args.create_engine_config()
     executor = WATCHED.get(Executor.get_class(config), Executor.get_class(config))
     engine = AsyncLLM(config, executor, log_stats=False, log_requests=False)
-    atexit.register(engine.shutdown)
+    atexit.register(_end, engine)
     sees = config.model_config.is_multimodal_model
     where: dict[str, Any] = {"revision": settings.revision or "main", "local_files_only": folder is not None}
     processor = (AutoProcessor if sees else AutoTokenizer).from_pretrained(name, **where)
@@ -204,6 +205,13 @@ class Vllm:
 
     def _decode(self, tokens: Sequence[int]) -> str:
         return self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def _end(engine: AsyncLLM) -> None:
+    """End the engine's processes; first what listens to them, which would take their end for a fault."""
+    if engine.output_handler is not None:
+        cancel_task_threadsafe(engine.output_handler)
+    engine.shutdown()
 
 
 def _tail(output: Any, count: int) -> float:
