@@ -133,7 +133,7 @@ def test_half_broken_ends_with_exit_code_3_and_with_the_override_it_names_all_go
     assert load_plan(path).run.max_error_fraction == 0.05
     process = Process(path, tmp_path / "out", module="potstill")
     assert process.wait() == 3, process.output
-    assert "60 of 120 rows (50.0%) are in quarantine, more than max_error_fraction 5.0%." in process.output
+    assert "60 of 120 rows (50.0%) are in quarantine so far, more than max_error_fraction 5.0%." in process.output
     assert "run again with run.max_error_fraction=0.51" in process.output
     assert "Traceback" not in process.output
     assert result(tmp_path / "out")["state"] == "stopped"
