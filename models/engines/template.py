@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from potstill.models.engines.protocol import Message
+from potstill.models.engines.protocol import Message, Request
 
 SENTINEL = "QzhookzQ"
 """A word that no template contains and no template alters (letters only: trimming and escaping leave it alone)."""
@@ -84,3 +84,31 @@ def clean(message: Message, special: Iterable[str], *, sees: bool) -> dict[str, 
     ]
     plain = "\n".join(part["text"] for part in cleaned if part["type"] == "text")
     return {"role": message["role"], "content": cleaned if sees else plain}
+
+
+class PromptWriter:
+    """A model's own chat template: what every engine that holds the processor itself turns requests into text with."""
+
+    def __init__(self, processor: Any, sees: bool) -> None:
+        self._processor, self._sees, self._special = processor, sees, special_texts(processor)
+
+    def hook_prompt(self) -> str:
+        """The template with a user turn that holds one image, cut exactly after the image (Oasis)."""
+        if not self._sees:
+            raise ValueError("this model takes no images and cannot be hooked; choose an image-text-to-text model")
+        return hook_prompt(lambda messages: self._render(messages, reply=False))
+
+    def prompt(self, request: Request) -> str:
+        """The request's raw prompt, or its messages in the template. Raises ``ValueError`` for a malformed request."""
+        if request.images and not self._sees:
+            raise ValueError(f"the request holds {len(request.images)} images and this model takes none")
+        if request.messages is not None and request.prompt is None:
+            return self._render(request.messages, reply=True)
+        if request.prompt is None or request.messages is not None:
+            raise ValueError("a request holds either messages or a prompt, exactly one of them")
+        return request.prompt
+
+    def _render(self, messages: Sequence[Message], *, reply: bool) -> str:
+        """The chat template over ``messages``, whose texts cannot hold special tokens."""
+        cleaned = [clean(message, self._special, sees=self._sees) for message in messages]
+        return self._processor.apply_chat_template(cleaned, add_generation_prompt=reply, tokenize=False)

@@ -23,7 +23,7 @@ from transformers.utils import logging
 from potstill.models.engines import template
 from potstill.models.engines.batching import Answer, Batcher, Job, answers
 from potstill.models.engines.decoding import Draw, Finished, Next, closed, next_scores, shared
-from potstill.models.engines.protocol import Completion, Message, Request
+from potstill.models.engines.protocol import Completion, Request
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -58,7 +58,7 @@ class Transformers:
     """The engine; made by :func:`load`. ``sees`` says whether the model takes images."""
 
     def __init__(self, model: Any, processor: Any, sees: bool, max_batch: int, max_model_len: int | None) -> None:
-        self._model, self._processor, self._sees, self._max_batch = model, processor, sees, max_batch
+        self._model, self._processor, self._max_batch = model, processor, max_batch
         self._tokenizer = processor.tokenizer if sees else processor
         self._tokenizer.padding_side = "left"
         text_config = model.config.get_text_config()
@@ -72,25 +72,17 @@ class Transformers:
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.convert_ids_to_tokens(self._eos[0])
         model.generation_config = GenerationConfig(eos_token_id=self._eos, pad_token_id=self._tokenizer.pad_token_id)
-        self._special = template.special_texts(processor)
+        self._writer = template.PromptWriter(processor, sees)
         self._accepts = set(inspect.signature(model.forward).parameters)
         self._batcher = Batcher(self._compute, max_batch)
 
     def hook_prompt(self) -> str:
         """The chat template with a user turn that holds one image, cut exactly after the image (Oasis)."""
-        if not self._sees:
-            raise ValueError("this model takes no images and cannot be hooked; choose an image-text-to-text model")
-        return template.hook_prompt(lambda messages: self._render(messages, reply=False))
+        return self._writer.hook_prompt()
 
     async def generate(self, request: Request) -> Completion:
         """Serve one request. Raises ``ValueError`` for a request the model cannot take (too long, image refused)."""
-        if (request.messages is None) == (request.prompt is None):
-            raise ValueError("a request holds either messages or a prompt, exactly one of them")
-        if request.images and not self._sees:
-            raise ValueError(f"the request holds {len(request.images)} images and this model takes none")
-        prompt = request.prompt if request.messages is None else self._render(request.messages, reply=True)
-        assert prompt is not None
-        return await self._batcher.submit(request, prompt)
+        return await self._batcher.submit(request, self._writer.prompt(request))
 
     def _compute(self, jobs: Sequence[Job]) -> list[Answer]:
         """Answer jobs of one group."""
@@ -173,11 +165,6 @@ class Transformers:
             inputs.pop("token_type_ids", None)
         device, dtype = self._model.device, self._model.dtype
         return {name: value.to(device, dtype if value.is_floating_point() else None) for name, value in inputs.items()}
-
-    def _render(self, messages: Sequence[Message], *, reply: bool) -> str:
-        """The chat template over ``messages``, whose texts cannot hold special tokens."""
-        clean = [template.clean(message, self._special, sees=self._sees) for message in messages]
-        return self._processor.apply_chat_template(clean, add_generation_prompt=reply, tokenize=False)
 
     def _decode(self, tokens: Sequence[int]) -> str:
         return self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)

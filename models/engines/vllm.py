@@ -31,7 +31,7 @@ from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
 from potstill.models.engines import template
 from potstill.models.engines.decoding import Draw, closed, next_scores, shared
-from potstill.models.engines.protocol import Completion, EngineDied, Message, Request, Sampling
+from potstill.models.engines.protocol import Completion, EngineDied, Request, Sampling
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -79,27 +79,20 @@ class Vllm:
     """The engine; made by :func:`load`. ``sees`` says whether the model takes images; ``ends`` are its end tokens."""
 
     def __init__(self, engine: AsyncLLM, processor: Any, sees: bool, ends: Sequence[int | None]) -> None:
-        self._engine, self._processor, self._sees = engine, processor, sees
+        self._engine, self._processor = engine, processor
         self._tokenizer = processor.tokenizer if sees else processor
         self._tokenizer.model_max_length = 2**62  # the engine checks the limit, once the image is counted too
         self._ends = sorted({token for token in [*ends, self._tokenizer.eos_token_id] if token is not None})
-        self._special = template.special_texts(processor)
+        self._writer = template.PromptWriter(processor, sees)
         self._names = itertools.count()
 
     def hook_prompt(self) -> str:
         """The chat template with a user turn that holds one image, cut exactly after the image (Oasis)."""
-        if not self._sees:
-            raise ValueError("this model takes no images and cannot be hooked; choose an image-text-to-text model")
-        return template.hook_prompt(lambda messages: self._render(messages, reply=False))
+        return self._writer.hook_prompt()
 
     async def generate(self, request: Request) -> Completion:
         """Serve one request. Raises ``ValueError`` for one that vLLM refuses, and :class:`EngineDied`."""
-        if (request.messages is None) == (request.prompt is None):
-            raise ValueError("a request holds either messages or a prompt, exactly one of them")
-        if request.images and not self._sees:
-            raise ValueError(f"the request holds {len(request.images)} images and this model takes none")
-        prompt = request.prompt if request.messages is None else self._render(request.messages, reply=True)
-        assert prompt is not None
+        prompt = self._writer.prompt(request)
         if request.choices is not None:
             return await self._choose(prompt, request)
         return self._completion(await self._run(prompt, request.images, self._params(request.sampling)), request)
@@ -197,11 +190,6 @@ class Vllm:
         """Whether the tokenizer must add the beginning that a prompt does not bring."""
         bos = self._tokenizer.bos_token
         return not (bos and prompt.startswith(bos))
-
-    def _render(self, messages: Sequence[Message], *, reply: bool) -> str:
-        """The chat template over ``messages``, whose texts cannot hold special tokens."""
-        clean = [template.clean(message, self._special, sees=self._sees) for message in messages]
-        return self._processor.apply_chat_template(clean, add_generation_prompt=reply, tokenize=False)
 
     def _decode(self, tokens: Sequence[int]) -> str:
         return self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
