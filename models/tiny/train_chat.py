@@ -60,7 +60,7 @@ class Settings:
     seeing_rows: int = 20
     seeing_length: int = 64
     mixed_steps: int = 1100
-    judging_steps: int = 1100
+    judging_steps: int = 3600
     mixed_rows: int = 12
     mixed_length: int = 128
     rate: float = 1.2e-3  # peak learning rate of the language model (AdamW)
