@@ -18,14 +18,13 @@ UNHASHED = frozenset({schema.SOURCE})
 """Columns that are no part of the content: of equal pictures any one's place may be named."""
 
 
-def product_schema(run: RunDir, plan: Plan, chunks: Sequence[int]) -> pa.Schema:
+def product_schema(run: RunDir, plan: Plan, prints: Mapping[str, str], chunks: Sequence[int]) -> pa.Schema:
     """Names and types of the rows that sinks get: input columns, then what the stages wrote, in their order.
 
     A column that is null in every row everywhere has no type of its own (an embedding nobody computed) and is left out.
     Columns of a stage as it was under other settings say nothing: the older model's embedding may be of another width.
     """
     found: dict[str, pa.DataType] = {}
-    prints = plan.fingerprints()
     for index in chunks:
         if run.exists(chunk.samples_file(index)):
             stored = run.read_schema(chunk.samples_file(index))

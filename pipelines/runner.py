@@ -291,7 +291,7 @@ class Runner:
     def _write_product(self) -> dict[str, Any]:
         """The sinks' parts, chunk by chunk, then what needs the whole; ``run.json`` last."""
         indices = [part.index for part in self._chunks]
-        to = product.product_schema(self.run, self.plan, indices)
+        to = product.product_schema(self.run, self.plan, self._prints, indices)
         calls = [
             (self.run.url, self.plan, self._prints, index, self._duplicates[index], self._alive[index], to)
             for index in indices

@@ -100,7 +100,7 @@ def run(tmp_path):
 def test_the_product_has_the_input_columns_then_those_of_the_stages_in_their_order(run):
     made = plan({"kind": "toy"}, {"kind": "gate"})
     commit(run, made, load(run, made), toy=[1, 2], _done_toy=[True, True])
-    to = product_schema(run, made, [0, 1])
+    to = product_schema(run, made, made.fingerprints(), [0, 1])
     assert to.names[0] == "sample_id"
     assert to.names[-2:] == ["toy", "gate_reason"]
     rows = product_rows(run, made, made.fingerprints(), 0, [], np.array([False, True]), to)
@@ -134,9 +134,9 @@ def test_the_width_of_an_embedding_is_that_of_the_model_in_the_plan_though_an_ol
     monkeypatch.setattr(ClipScore, "identity", lambda self: {})
     embed(run, clip("tiny"), 0, 4)
     embed(run, clip("ViT-B-32"), 1, 8)
-    to = product_schema(run, clip("ViT-B-32"), [0, 1])
+    made = clip("ViT-B-32")
+    to = product_schema(run, made, made.fingerprints(), [0, 1])
     assert to.field("clip_score_image").type == pa.list_(pa.float16(), 8)
     assert "clip_score_text" not in to.names
-    made = clip("ViT-B-32")
     rows = product_rows(run, made, made.fingerprints(), 0, [], np.array([True, True]), to)
     assert rows["clip_score_image"].to_pylist() == [None, None]

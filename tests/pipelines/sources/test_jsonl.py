@@ -9,6 +9,7 @@ from potstill.pipelines.sources.conversation import first_turns
 from potstill.pipelines.sources.jsonl import Jsonl
 from potstill.pipelines.sources.records import elements
 from tests.pipelines.pictures import plain
+from tests.pipelines.sources.reading import rows
 
 
 @pytest.fixture
@@ -21,15 +22,6 @@ def place(tmp_path):
 
 def write_lines(path, *records):
     path.write_text("".join(f"{record if isinstance(record, str) else json.dumps(record)}\n" for record in records))
-
-
-def rows(source, max_rows=100, max_bytes=1 << 20):
-    found = []
-    for item in source.items(max_rows, max_bytes):
-        mine = list(source.read(item))
-        assert len(mine) == item.rows
-        found += mine
-    return found
 
 
 def test_pairs_are_read_with_images_from_beside_the_file_and_one_image_may_serve_twice(place):

@@ -7,6 +7,7 @@ import pytest
 from potstill.config import RequestError
 from potstill.pipelines.sources.parquet import ParquetFiles
 from tests.pipelines.pictures import plain
+from tests.pipelines.sources.reading import rows
 
 COLORS = ["red", "green", "blue", "white", "black", "pink", "gold"]
 PICTURES = [plain(color) for color in COLORS]
@@ -16,15 +17,6 @@ HF_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 def write(path, columns, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns), path, **options)
-
-
-def rows(source, max_rows=100, max_bytes=1 << 20):
-    found = []
-    for item in source.items(max_rows, max_bytes):
-        mine = list(source.read(item))
-        assert len(mine) == item.rows
-        found += mine
-    return found
 
 
 def test_binary_images_come_with_texts_by_usual_names_and_the_rest_as_meta(tmp_path):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from potstill.config import RequestError
 from potstill.pipelines.sources.webdataset import WebDataset
 from tests.pipelines.pictures import plain
+from tests.pipelines.sources.reading import rows
 
 
 def tar(members, fmt=tarfile.GNU_FORMAT):
@@ -26,15 +27,6 @@ def samples(count, start=0):
         yield f"{number:04}.png", plain((number, 0, 0))
         yield f"{number:04}.txt", f"caption {number}".encode()
         yield f"{number:04}.json", json.dumps({"n": number, "license": "CC0"}).encode()
-
-
-def rows(source, max_rows=100, max_bytes=1 << 20):
-    found = []
-    for item in source.items(max_rows, max_bytes):
-        mine = list(source.read(item))
-        assert len(mine) == item.rows
-        found += mine
-    return found
 
 
 def test_members_with_one_key_are_one_row(tmp_path):
