@@ -19,6 +19,7 @@ import xxhash
 
 from potstill.config import RequestError
 from potstill.pipelines import schema
+from potstill.pipelines.marks import DONE, INPUT, marks, void_changed
 from potstill.pipelines.plan import Plan
 from potstill.pipelines.rundir import DamagedFile, RunDir
 from potstill.pipelines.sources.base import Item
@@ -29,14 +30,10 @@ logger = logging.getLogger(__name__)
 MANIFEST = "images/.chunks.parquet"
 DIGEST = b"potstill.digest"
 FINGERPRINTS = b"potstill.fingerprints"
-DONE = "_done_"
-"""Prefix of the boolean columns that say for which rows a stage has run."""
 KEY = np.dtype("V16")
 NO_KEY = np.zeros((), dtype=KEY)
-ASIDE = "_aside"
-"""Column with a hash of what stages read of the input beside image and texts."""
-INPUT = "_input_"
-"""Prefix, in a chunk's table, of the columns that came with the source."""
+WHY = "_why_"
+"""Prefix, in a chunk's table, of the columns that say why a selector dropped a row; null for the other rows."""
 
 
 class ConservationError(Exception):
@@ -207,11 +204,12 @@ def load(
     index: int,
     duplicates: Sequence[int],
     columns: Sequence[str] | None = None,
+    decided: pa.Table | None = None,
 ) -> pa.Table:
     """A chunk's table: skeleton, input columns except the image, what stages have computed and still stands, errors.
 
     ``columns`` restricts the computed columns. A stage whose fingerprint has changed counts as not run: its columns and
-    errors are left out.
+    errors are left out. ``decided`` holds, row by row, what selectors have decided; its columns are added.
     """
     wanted = [name for name in schema.INPUT_COLUMNS if name != schema.IMAGE]
     images = run.read_table(images_file(index), [*wanted, schema.ERROR])
@@ -225,33 +223,11 @@ def load(
         base = base.append_column(name, stored[name].take(positions))
     if schema.ERROR not in base.column_names:
         base = base.append_column(schema.ERROR, pa.nulls(base.num_rows, schema.ERROR_TYPE))
-    return _void_changed(plan, base)
-
-
-def _void_changed(plan: Plan, table: pa.Table) -> pa.Table:
-    """The table without what stages computed from input columns beside the content (``meta``, say) that have changed.
-
-    Ids say what image and texts a sample has. What else a stage reads is remembered per row, as a hash in
-    :data:`ASIDE`, and compared.
-    """
-    aside, stages = plan.reads_aside()
-    if not aside:
-        return table
-    rows = zip(*(table[f"{INPUT}{name}"].to_pylist() for name in aside), strict=True)
-    now = pa.array([xxhash.xxh3_128_hexdigest(json.dumps([aside, row]).encode()) for row in rows], pa.string())
-    before = table[ASIDE] if ASIDE in table.column_names else pa.nulls(len(table), pa.string())
-    stands = pc.fill_null(pc.equal(before, now), fill_value=False)
-    for name in (f"{DONE}{stage}" for stage in stages):
-        if name in table.column_names:
-            done = pc.and_kleene(table[name], stands)
-            table = table.set_column(table.column_names.index(name), name, done)
-    errors = table[schema.ERROR].combine_chunks()
-    theirs = pc.is_in(pc.struct_field(errors, "stage"), value_set=pa.array(stages, pa.string()))
-    keep = pc.or_kleene(pc.invert(theirs), stands)
-    errors = errors.take(pc.if_else(keep, pa.array(range(len(errors)), pa.int64()), None))
-    table = table.set_column(table.column_names.index(schema.ERROR), schema.ERROR, errors)
-    rest = [name for name in table.column_names if name != ASIDE]
-    return table.select(rest).append_column(ASIDE, now)
+    for name in decided.column_names if decided else ():
+        base = base.append_column(name, decided[name])
+    for mark, (aside, stages) in marks(plan).items():
+        base = void_changed(base, mark, aside, stages)
+    return base
 
 
 def _stored(
@@ -265,7 +241,7 @@ def _stored(
     names = [name for stage in current for name in (f"{DONE}{stage.name}", *stage.writes())]
     if columns is not None:
         names = [name for name in names if name in columns or name.startswith(DONE)]
-    names.append(ASIDE)
+    names += marks(plan)
     table = run.read_table(file, [schema.SAMPLE_ID, *names, schema.ERROR])
     table = table.select([schema.SAMPLE_ID, *(name for name in names if name in table.column_names), schema.ERROR])
     valid = pa.array([stage.name for stage in current], pa.string())
@@ -302,8 +278,9 @@ def commit(run: RunDir, plan: Plan, fingerprints: Mapping[str, str], index: int,
         if names[0] in merged:
             done[stage.name] = fingerprints[stage.name]
     merged[schema.ERROR] = table[schema.ERROR]
-    if ASIDE in table.column_names:
-        merged[ASIDE] = table[ASIDE]
+    for mark in marks(plan):
+        if mark in table.column_names:
+            merged[mark] = table[mark]
     if len(set(ids)) != len(ids):
         raise ConservationError(f"chunk {index}: {len(ids) - len(set(ids))} samples came twice")
     result = pa.table(merged).replace_schema_metadata({FINGERPRINTS: json.dumps(done).encode()})

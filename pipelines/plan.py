@@ -110,7 +110,7 @@ class Plan(Settings):
         for kind, count in Counter(sink.kind for sink in self.sinks).items():
             if count > 1:
                 raise ValueError(f"sinks: {count} of kind {kind!r} would write the same folder; keep one")
-        written = {name for stage in self.row_stages() for name in stage.writes()}
+        written = {name for stage in self.stages for name in stage.writes()}
         known = {schema.SAMPLE_ID, *schema.INPUT_COLUMNS, *written}
         for sink in self.sinks:
             for name in getattr(sink, "columns", None) or ():
@@ -127,14 +127,16 @@ class Plan(Settings):
         return self.resources.get(stage.name, Resources())
 
     def fingerprints(self) -> dict[str, str]:
-        """Per row stage, 32 hex digits that change whenever its columns might come out differently.
+        """Per row stage and selector, 32 hex digits that change whenever its columns might come out differently.
 
         Hashes version, settings, identity (model revisions, prompt versions), and the fingerprints of the stages whose
         columns it reads. Resources and thresholds of filters are no part of it.
         """
         prints: dict[str, str] = {}
         writer: dict[str, str] = {}
-        for stage in self.row_stages():
+        for stage in self.stages:
+            if not isinstance(stage, RowStage | Selector):
+                continue
             parts = {
                 "settings": stage.model_dump(mode="json", exclude=dict(stage.speed)),
                 "version": stage.version,
@@ -151,26 +153,32 @@ class Plan(Settings):
         A text that the source brought and a later stage writes anew (``instruction``, say) is two columns; a stage
         sees the one that was there before it.
         """
-        written = {name for stage in self.stages[:position] if isinstance(stage, RowStage) for name in stage.writes()}
+        written = {name for stage in self.stages[:position] for name in stage.writes()}
         return {name: name if name in written else f"_input_{name}" for name in columns}
 
-    def reads_aside(self) -> tuple[list[str], list[str]]:
-        """Input columns beside image and texts that row stages read, and the stages that depend on them.
+    def reads_aside(self) -> dict[str, tuple[list[str], list[str]]]:
+        """What row stages read that a sample's id says nothing of, so that a change in it must be noticed otherwise.
 
-        These columns are no part of a sample's id, so a change in them must be noticed in another way.
+        Of the source (under the empty name: input columns beside image and texts) and of each selector that writes
+        columns: the columns read, and the row stages that depend on them.
         """
-        columns: set[str] = set()
-        stages: list[str] = []
-        tainted: set[str] = set()
-        written: set[str] = set()
-        for stage in self.row_stages():
-            own = {name for name in stage.reads() if name in schema.ASIDE and name not in written}
-            if own or tainted.intersection(stage.reads()):
-                columns |= own
-                stages.append(stage.name)
-                tainted.update(stage.writes())
-            written.update(stage.writes())
-        return sorted(columns), stages
+        origin: dict[str, str] = dict.fromkeys(schema.ASIDE, "")
+        depends: dict[str, set[str]] = {}
+        found: dict[str, tuple[set[str], list[str]]] = {}
+        for stage in self.stages:
+            if isinstance(stage, RowStage):
+                own = {name: origin[name] for name in stage.reads() if name in origin}
+                tainted = set(own.values()).union(*(depends.get(name, ()) for name in stage.reads()))
+                for by in tainted:
+                    columns, stages = found.setdefault(by, (set(), []))
+                    columns.update(name for name, of in own.items() if of == by)
+                    stages.append(stage.name)
+                depends.update(dict.fromkeys(stage.writes(), tainted))
+            for name in stage.writes():
+                origin.pop(name, None)
+                if isinstance(stage, Selector):
+                    origin[name] = stage.name
+        return {by: (sorted(columns), stages) for by, (columns, stages) in found.items()}
 
     def segments(self) -> Iterator[tuple[int, int]]:
         """Runs of stages [start, stop) between set-wise stages and barriers; only those that compute rows."""
@@ -185,7 +193,7 @@ class Plan(Settings):
         yield start, len(self.stages)
 
 
-def _identity(stage: RowStage) -> Mapping[str, Any]:
+def _identity(stage: RowStage | Selector) -> Mapping[str, Any]:
     """What the stage depends on. Raises :class:`RequestError` when, say, its model is not there."""
     try:
         return stage.identity()
@@ -215,7 +223,7 @@ def _mistakes(stages: Sequence[Stage]) -> Iterator[tuple[int, str]]:
                 stage.decide({column: pa.nulls(0, have[column]) for column in stage.reads()}, 0)
             except ValueError as error:
                 yield index, f"stage {stage.name!r}: {error}"
-        for column, kind in stage.writes().items() if isinstance(stage, RowStage) else ():
+        for column, kind in stage.writes().items():
             if column in PROTECTED or column.startswith("_"):
                 yield index, f"stage {stage.name!r} writes {column!r}, which belongs to the run; give it another `name`"
             if column in writers:

@@ -33,7 +33,7 @@ def product_schema(run: RunDir, plan: Plan, prints: Mapping[str, str], chunks: S
                     found.setdefault(name, stored.field(name).type)
     fields = {schema.SAMPLE_ID: pa.string()}
     fields |= {name: schema.IMAGES.field(name).type for name in schema.INPUT_COLUMNS}
-    for stage in plan.row_stages():
+    for stage in plan.stages:
         for name, kind in stage.writes().items():
             kind = kind if kind is not None else found.get(name)
             if kind is not None:
@@ -49,9 +49,10 @@ def product_rows(
     duplicates: Sequence[int],
     kept: np.ndarray,
     to: pa.Schema,
+    decided: pa.Table | None = None,
 ) -> pa.Table:
     """The kept rows of a chunk in the product's schema, without the images (null)."""
-    table = chunk.load(run, plan, prints, index, duplicates).filter(pa.array(kept))
+    table = chunk.load(run, plan, prints, index, duplicates, decided=decided).filter(pa.array(kept))
     columns: list[pa.Array | pa.ChunkedArray] = []
     for field in to:
         name = field.name if field.name in table.column_names else f"{chunk.INPUT}{field.name}"
@@ -68,13 +69,14 @@ def write_chunk(
     duplicates: Sequence[int],
     bits: bytes,
     to: pa.Schema,
+    decided: pa.Table | None = None,
 ) -> tuple[int, int, int]:
     """Hand one chunk to every sink. Returns (chunk, rows, sum of the rows' hashes)."""
     run = RunDir(url)
     ids = run.read_table(chunk.images_file(index), [schema.IMAGE_ID, *schema.TEXTS, schema.ERROR])
     samples = chunk.skeleton(ids, duplicates, plan.intake.samples_per_image)
     kept = chunk.unpack(bits, samples.num_rows)
-    rows = product_rows(run, plan, prints, index, duplicates, kept, to)
+    rows = product_rows(run, plan, prints, index, duplicates, kept, to, decided)
     digest = content_sum(rows)
     if rows.num_rows:
         images = run.read_table(chunk.images_file(index), [schema.IMAGE])[schema.IMAGE]

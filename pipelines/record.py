@@ -18,6 +18,7 @@ from potstill.pipelines.chunk import Chunk
 from potstill.pipelines.ledger import first_drop
 from potstill.pipelines.plan import Plan
 from potstill.pipelines.rundir import RunDir
+from potstill.pipelines.selectors.selector import Selector
 from potstill.pipelines.stage import RowStage
 from potstill.pipelines.walk import Passage
 
@@ -25,26 +26,31 @@ PACKAGES = ("potstill", "ray", "torch", "transformers", "open_clip_torch", "pyar
 
 
 def write_decisions(run: RunDir, plan: Plan, walked: Iterable[tuple[pa.Table, list[Passage]]]) -> None:
-    """``decisions/<stage>.parquet`` and ``decisions/final.parquet``, chunk by chunk; files of other stages go."""
+    """``decisions/<stage>.parquet`` and ``decisions/final.parquet``, chunk by chunk; files of other stages go.
+
+    Selectors' files are written when they choose; those of selectors that have yet to choose go.
+    """
     with ExitStack() as files:
         writers: dict[str, pq.ParquetWriter] = {}
+        chosen: set[str] = set()
         for table, passages in walked:
+            chosen |= {name.removeprefix(chunk.WHY) for name in table.column_names if name.startswith(chunk.WHY)}
             for name, decided in decisions_of(plan, table, passages).items():
                 if name not in writers:
                     file = files.enter_context(run.writing(f"decisions/{name}.parquet"))
                     writers[name] = files.enter_context(pq.ParquetWriter(file, decided.schema, compression="zstd"))
                 writers[name].write_table(decided)
     for name in run.list("decisions"):
-        if name.removesuffix(".parquet") not in {*writers, "intake"}:
+        if name.removesuffix(".parquet") not in {*writers, *chosen, "intake"}:
             run.remove(f"decisions/{name}")
 
 
 def decisions_of(plan: Plan, table: pa.Table, passages: Sequence[Passage]) -> dict[str, pa.Table]:
-    """Per deciding stage, the rows that entered it: id, keep, reason; and ``final``, all rows."""
+    """Per filter and gate, the rows that entered it: id, keep, reason; and ``final``, all rows."""
     ids = table[schema.SAMPLE_ID]
     result: dict[str, pa.Table] = {}
     for stage, passage in zip(plan.stages, passages, strict=True):
-        if isinstance(stage, RowStage) and not stage.gate():
+        if isinstance(stage, Selector) or (isinstance(stage, RowStage) and not stage.gate()):
             continue
         decided = pa.array(passage.kept | passage.dropped)
         rows = pa.table({schema.SAMPLE_ID: ids, "keep": passage.kept, "reason": pa.array(passage.reasons, pa.string())})

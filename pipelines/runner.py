@@ -14,22 +14,24 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from potstill.config import RequestError
-from potstill.pipelines import chunk, product, record, schema
+from potstill.pipelines import choosing, chunk, product, record, schema
 from potstill.pipelines.chunk import Chunk, ConservationError
 from potstill.pipelines.errors import RunFailed, TooManyErrors, unwrapped
 from potstill.pipelines.intake import take_in
 from potstill.pipelines.ledger import Ledger
 from potstill.pipelines.plan import Plan
 from potstill.pipelines.progress import Progress
+from potstill.pipelines.rowset import in_order
 from potstill.pipelines.rundir import RunDir
 from potstill.pipelines.selectors.selector import Selector
-from potstill.pipelines.walk import Passage, columns_of_decisions, read, walk
+from potstill.pipelines.walk import Passage, columns_of_decisions, walk
 from potstill.pipelines.worker import NOTES, STATS
 
 PLAN_FILE = "plan.yaml"
@@ -75,7 +77,7 @@ class Runner:
         self._ledger = Ledger({stage.name: stage.kind for stage in plan.stages})
         self._chunks: list[Chunk] = []
         self._duplicates: dict[int, tuple[int, ...]] = {}
-        self._chosen: dict[str, dict[int, np.ndarray]] = {}
+        self._decided: dict[int, pa.Table] = {}
         self._alive: dict[int, bytes] = {}
         self._begun = time.time()
 
@@ -172,14 +174,12 @@ class Runner:
             yield from pool.map(fn, self._chunks)
 
     def _load(self, part: Chunk, columns: Sequence[str] | None) -> pa.Table:
-        return chunk.load(self.run, self.plan, self._prints, part.index, self._duplicates[part.index], columns)
+        duplicates, decided = self._duplicates[part.index], self._decided.get(part.index)
+        return chunk.load(self.run, self.plan, self._prints, part.index, duplicates, columns, decided)
 
     def _walk(self, part: Chunk, stop: int | None = None) -> tuple[pa.Table, list[Passage]]:
         table = self._load(part, columns_of_decisions(self.plan))
-        return table, walk(self.plan, table, self._chosen_in(part), stop)
-
-    def _chosen_in(self, part: Chunk) -> dict[str, np.ndarray]:
-        return {name: kept[part.index] for name, kept in self._chosen.items()}
+        return table, walk(self.plan, table, stop)
 
     def _compute(self, start: int, stop: int) -> None:
         """Run the row stages in [start, stop) over the chunks that lack something."""
@@ -196,11 +196,7 @@ class Runner:
         for begin, end, groups in stream.fit(self.plan, start, stop):
             segment = stream.Segment(self.plan, self.run, self._prints, self._attempt, begin, end, groups)
             reads = [
-                stream.ChunkRead(
-                    part.index,
-                    self._duplicates[part.index],
-                    {name: chunk.pack(kept) for name, kept in self._chosen_in(part).items()},
-                )
+                stream.ChunkRead(part.index, self._duplicates[part.index], self._decided.get(part.index))
                 for part in lacking
             ]
             names = ", ".join(stage.name for stage in segment.stages())
@@ -220,31 +216,29 @@ class Runner:
         return self._ledger.counts["intake"].quarantined * self.plan.intake.samples_per_image
 
     def _choose(self, position: int) -> None:
-        """Let a selector choose among all rows that reach it, and write its decisions."""
+        """Let a selector choose among all rows that reach it."""
         selector = self.plan.stages[position]
         assert isinstance(selector, Selector)
-        ids: list[str] = []
-        parts: list[pa.Table] = []
-        masks: dict[int, np.ndarray] = {}
-        for part in self._chunks:
-            table = self._load(part, [*columns_of_decisions(self.plan), *selector.reads()])
-            entered = walk(self.plan, table, self._chosen_in(part), position + 1)[-1].entered
-            masks[part.index] = entered
-            reached = table.filter(pa.array(entered))
-            ids += reached[schema.SAMPLE_ID].to_pylist()
-            parts.append(pa.table(read(self.plan, position, reached, selector.reads())))
-        columns = pa.concat_tables(parts, promote_options="permissive")
-        keep = selector.select(ids, columns, self.plan.seed)
-        if len(keep) != len(ids):
-            raise ConservationError(f"selector {selector.name}: {len(ids)} rows were offered and {len(keep)} decided")
-        self._chosen[selector.name] = {}
-        offset = 0
-        for index, entered in masks.items():
-            count = int(entered.sum())
-            mask = np.zeros(len(entered), dtype=bool)
-            mask[entered] = keep[offset : offset + count]
-            self._chosen[selector.name][index] = mask
-            offset += count
+        started = time.perf_counter()
+        offers: list[choosing.Offer] = []
+        ids: dict[int, list[str]] = {}
+        for part, (table, passages) in zip(
+            self._chunks, self._map(lambda part: self._walk(part, position + 1)), strict=True
+        ):
+            entered, decided = passages[-1].entered, self._decided.get(part.index)
+            duplicates = self._duplicates[part.index]
+            offers.append(choosing.Offer(part.index, duplicates, chunk.pack(entered), table.num_rows, decided))
+            ids[part.index] = table[schema.SAMPLE_ID].to_pylist()
+        table = choosing.choose(
+            self.run, self.plan, self._prints, position, offers, partial(in_order, self._over_chunks)
+        )
+        chosen = choosing.Chosen(selector, table)
+        for index, known in ids.items():
+            added, before = chosen.of(known), self._decided.get(index)
+            for name in added.column_names if before else ():
+                before = before.append_column(name, added[name])
+            self._decided[index] = before or added
+        self._ledger.took(selector.name, table.num_rows, time.perf_counter() - started)
 
     def _count(self) -> None:
         """Walk over everything once more: count, check the sums, write decisions and quarantine."""
@@ -293,7 +287,16 @@ class Runner:
         indices = [part.index for part in self._chunks]
         to = product.product_schema(self.run, self.plan, self._prints, indices)
         calls = [
-            (self.run.url, self.plan, self._prints, index, self._duplicates[index], self._alive[index], to)
+            (
+                self.run.url,
+                self.plan,
+                self._prints,
+                index,
+                self._duplicates[index],
+                self._alive[index],
+                to,
+                self._decided.get(index),
+            )
             for index in indices
         ]
         rows = digest = 0
@@ -354,6 +357,7 @@ class Runner:
                 if f"{folder}/{name}" not in current:
                     self.run.remove(f"{folder}/{name}")
         self.run.remove_tree(NOTES)
+        self.run.remove_tree(choosing.SCRATCH)
 
 
 def take_in_chunk(url: str, plan: Plan, part: Chunk) -> tuple[int, float]:

@@ -79,6 +79,10 @@ class Stage(Settings):
     def reads(self) -> tuple[str, ...]:
         """Columns that the stage needs."""
 
+    def writes(self) -> Mapping[str, pa.DataType | None]:
+        """Columns that the stage adds; type None is taken from the result (an embedding's width)."""
+        return {}
+
 
 class RowStage(Stage):
     """A stage that adds columns to each row and never drops one."""

@@ -23,11 +23,12 @@ from ray.data.datasource import ReadTask
 
 from potstill.config import RequestError
 from potstill.pipelines import chunk, schema
+from potstill.pipelines.filters.filter import Filter
 from potstill.pipelines.plan import Plan
 from potstill.pipelines.rundir import RunDir
 from potstill.pipelines.stage import Resources, RowStage, apply
 from potstill.pipelines.walk import walk
-from potstill.pipelines.worker import CHUNK, KEPT, STATS, Worker, check_complete
+from potstill.pipelines.worker import CHUNK, STATS, Worker, check_complete
 
 IO_CPUS = 0.25
 """CPUs of a task that reads or commits a chunk."""
@@ -97,16 +98,11 @@ def over_chunks(fn: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> Ite
 
 @dataclass(frozen=True, slots=True)
 class ChunkRead:
-    """What a read task must know of a chunk: its number, which rows are duplicates, what selectors have chosen."""
+    """What a read task must know of a chunk: its number, which rows are duplicates, what selectors have decided."""
 
     index: int
     duplicates: tuple[int, ...]
-    chosen: Mapping[str, bytes]
-    """Per selector, the kept rows as packed bits."""
-
-    def kept(self, rows: int) -> dict[str, np.ndarray]:
-        """Per selector, a boolean array over the chunk's samples."""
-        return {name: chunk.unpack(bits, rows) for name, bits in self.chosen.items()}
+    decided: pa.Table | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +124,12 @@ class Segment:
     def read(self, read: ChunkRead) -> pa.Table:
         """The chunk's table on its way into the actors: what they read, with the bytes of the images they will need."""
         columns = {schema.ERROR, *self.run_columns()}
-        table = chunk.load(self.run, self.plan, self.fingerprints, read.index, read.duplicates, sorted(columns))
-        kept = read.kept(table.num_rows)
-        for name, array in kept.items():
-            table = table.append_column(f"{KEPT}{name}", pa.array(array))
+        table = chunk.load(
+            self.run, self.plan, self.fingerprints, read.index, read.duplicates, sorted(columns), read.decided
+        )
         table = table.append_column(CHUNK, pa.array([read.index] * table.num_rows, pa.int32()))
         if any(schema.IMAGE in stage.reads() for stage in self.stages()):
-            pending = np.any([passage.pending for passage in walk(self.plan, table, kept, self.stop)], axis=0)
+            pending = np.any([passage.pending for passage in walk(self.plan, table, self.stop)], axis=0)
             images = self.run.read_table(chunk.images_file(read.index), [schema.IMAGE])[schema.IMAGE]
             rows = pa.array(np.where(pending, np.asarray(table[schema.ROW]), -1))
             rows = pc.if_else(pc.equal(rows, -1), None, rows)
@@ -145,21 +140,19 @@ class Segment:
         """Computed columns that the segment's stages, or the decisions up to its end, look at."""
         names: set[str] = set()
         for stage in self.plan.stages[: self.stop]:
-            names.update(stage.reads())
             if isinstance(stage, RowStage):
                 names.update({stage.gate() or ""})
+            elif isinstance(stage, Filter):
+                names.update(stage.reads())
         for stage in self.stages():
-            names.update(stage.writes())
+            names.update(stage.reads(), stage.writes())
         return names - {""}
 
     def commit(self, table: pa.Table) -> pa.Table:
         """Write the chunk; return one row about it."""
         index = table[CHUNK][0].as_py()
-        chosen = {
-            name.removeprefix(KEPT): np.asarray(table[name]) for name in table.column_names if name.startswith(KEPT)
-        }
-        errors = sum(int(each.quarantined.sum()) for each in walk(self.plan, table, chosen, self.stop))
-        written = {name for stage in self.stages() for name in stage.writes()} | {chunk.ASIDE}
+        errors = sum(int(each.quarantined.sum()) for each in walk(self.plan, table, self.stop))
+        written = {name for stage in self.stages() for name in stage.writes()} | set(chunk.marks(self.plan))
         keep = [schema.SAMPLE_ID, schema.IMAGE_ID, schema.ROW, schema.ERROR]
         names = [name for name in table.column_names if name in written or name.startswith(chunk.DONE)]
         chunk.commit(self.run, self.plan, self.fingerprints, index, table.select([*keep, *names]))

@@ -6,7 +6,6 @@ a new stage are the same operation: walk, see what is missing, compute just that
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +16,6 @@ from potstill.pipelines.filters.filter import Filter
 from potstill.pipelines.plan import Plan
 from potstill.pipelines.selectors.selector import Selector
 from potstill.pipelines.stage import RowStage
-
-NOT_SELECTED = "not_selected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +41,21 @@ class Passage:
         return self.entered & ~self.pending & ~self.quarantined & ~self.dropped
 
 
-def walk(plan: Plan, table: pa.Table, chosen: Mapping[str, np.ndarray], stop: int | None = None) -> list[Passage]:
+def walk(plan: Plan, table: pa.Table, stop: int | None = None) -> list[Passage]:
     """The passage of a chunk's rows through the stages before ``stop``.
 
-    ``chosen`` holds, per selector that has chosen already, the boolean array of this chunk's rows that it keeps.
+    The table tells by its columns what stages have computed, and which selectors have chosen.
     """
     passages: list[Passage] = []
     alive = np.ones(table.num_rows, dtype=bool)
     for position, stage in enumerate(plan.stages[:stop]):
-        passage = _pass(plan, position, stage, table, chosen, alive)
+        passage = _pass(plan, position, stage, table, alive)
         passages.append(passage)
         alive = passage.kept
     return passages
 
 
-def _pass(
-    plan: Plan, position: int, stage: object, table: pa.Table, chosen: Mapping[str, np.ndarray], alive: np.ndarray
-) -> Passage:
+def _pass(plan: Plan, position: int, stage: object, table: pa.Table, alive: np.ndarray) -> Passage:
     nothing = np.zeros(len(alive), dtype=bool)
     reasons = np.full(len(alive), None, dtype=object)
     match stage:
@@ -77,9 +72,10 @@ def _pass(
             reasons[alive] = found[alive]
             return Passage(stage.name, alive, nothing, nothing, reasons)
         case Selector():
-            if stage.name not in chosen:
+            why = f"{chunk.WHY}{stage.name}"
+            if why not in table.column_names:
                 return Passage(stage.name, alive, alive, nothing, reasons)
-            reasons[alive & ~chosen[stage.name]] = NOT_SELECTED
+            reasons[alive] = np.array(table[why].to_pylist(), dtype=object)[alive]
             return Passage(stage.name, alive, nothing, nothing, reasons)
     raise TypeError(f"{type(stage).__name__} is no stage that a run can pass")
 
@@ -106,6 +102,6 @@ def columns_of_decisions(plan: Plan) -> list[str]:
         if isinstance(stage, RowStage):
             gate = stage.gate()
             names += [gate] if gate else []
-        else:
+        elif isinstance(stage, Filter):
             names += stage.reads()
     return names

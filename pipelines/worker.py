@@ -28,8 +28,6 @@ CHUNK = "_chunk"
 """Column, in a table on its way through the actors, with the chunk's number."""
 STATS = "_stats"
 """Column with a JSON object: per stage, rows computed and seconds."""
-KEPT = "_kept_"
-"""Prefix of the boolean columns with what selectors have chosen."""
 NOTES = ".inflight"
 """Folder of the notes about batches that are being computed."""
 MESSAGE_LIMIT = 2000
@@ -68,10 +66,7 @@ class Worker:
         stage = self._plan.stages[position]
         assert isinstance(stage, RowStage)
         started = time.perf_counter()
-        chosen = {
-            name.removeprefix(KEPT): np.asarray(table[name]) for name in table.column_names if name.startswith(KEPT)
-        }
-        pending = walk(self._plan, table, chosen, position + 1)[-1].pending
+        pending = walk(self._plan, table, position + 1)[-1].pending
         if not pending.any():
             return table
         columns = {name: table[name] for name in (schema.SAMPLE_ID, schema.IMAGE_ID)}

@@ -2,9 +2,12 @@
 
 import io
 import os
+import time
+import uuid
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import pyarrow as pa
 from PIL import Image
 from pydantic import Field
@@ -14,6 +17,7 @@ from potstill.pipelines.filters.filter import Filter
 from potstill.pipelines.plan import Plan
 from potstill.pipelines.scorers.clip_score import ClipScore
 from potstill.pipelines.selectors.random_subset import RandomSubset
+from potstill.pipelines.selectors.selector import Choice, Selector
 from potstill.pipelines.stage import RowStage
 
 
@@ -36,9 +40,6 @@ class Toy(RowStage):
         return self._call
 
     def _call(self, rows):
-        import time
-        import uuid
-
         captions = rows[schema.CAPTION].to_pylist()
         if self.calls:
             ids = "\n".join(rows[schema.SAMPLE_ID].to_pylist())
@@ -85,11 +86,59 @@ class MetaLength(RowStage):
         return lambda rows: {self.name: [len(text or "") for text in rows[schema.META].to_pylist()]}
 
 
+class Top(Selector):
+    """Keeps the ``budget`` largest values of a column and writes each row's place among them, from 0."""
+
+    kind: Literal["top"] = "top"
+    column: str = "toy"
+    budget: int = 2
+    calls: str = ""
+
+    def reads(self):
+        return (self.column,)
+
+    def writes(self):
+        return {f"{self.name}_place": pa.int32()}
+
+    def select(self, rows, seed):
+        if self.calls:
+            Path(self.calls, f"{self.name}-{len(list(Path(self.calls).iterdir()))}").write_text("\n".join(rows.texts))
+        place = np.empty(len(rows), np.int32)
+        place[np.argsort(-rows.numbers(self.column), kind="stable")] = np.arange(len(rows))
+        reasons = np.where(place > 2 * self.budget, "far", "near").astype(object)
+        return Choice(place < self.budget, reasons, {f"{self.name}_place": pa.array(place)})
+
+
+class Double(RowStage):
+    """Writes twice a column of whole numbers."""
+
+    kind: Literal["double"] = "double"
+    column: str = "top_place"
+    calls: str = ""
+
+    def reads(self):
+        return (self.column,)
+
+    def writes(self):
+        return {self.name: pa.int64()}
+
+    def build(self):
+        return self._call
+
+    def _call(self, rows):
+        if self.calls:
+            Path(self.calls, uuid.uuid4().hex).write_text("\n".join(rows[schema.SAMPLE_ID].to_pylist()))
+        return {self.name: [2 * value for value in rows[self.column].to_pylist()]}
+
+
 class ToyPlan(Plan):
     """A plan that knows the toy stages too."""
 
     stages: tuple[
-        Annotated[Toy | Gate | MetaLength | ClipScore | Filter | RandomSubset, Field(discriminator="kind")], ...
+        Annotated[
+            Toy | Gate | MetaLength | Top | Double | ClipScore | Filter | RandomSubset, Field(discriminator="kind")
+        ],
+        ...,
     ] = ()
 
 

@@ -16,7 +16,7 @@ from potstill.pipelines.filters import expression
 from potstill.pipelines.filters.filter import Filter
 from potstill.pipelines.report.standing import Part, Standing, as_text, error_of
 from potstill.pipelines.report.text import one_line
-from potstill.pipelines.stage import RowStage
+from potstill.pipelines.stage import RowStage, Stage
 from potstill.pipelines.walk import Passage, read
 
 LEAST_PREFIX = 6
@@ -131,7 +131,7 @@ def _explain_sample(standing: Standing, part: Part, position: int) -> Iterator[s
             yield f"{stage.name}{what}: {_outcome(passage, part, position)}"
         if isinstance(stage, RowStage):
             yield f"    fingerprint {standing.prints[stage.name]}{identities.get(stage.name, '')}"
-            yield from _values(stage, part, position)
+        yield from _values(stage, part, position)
 
 
 def _end(part: Part, position: int) -> str:
@@ -188,7 +188,7 @@ def _identities(standing: Standing) -> dict[str, str]:
     }
 
 
-def _values(stage: RowStage, part: Part, position: int) -> Iterator[str]:
+def _values(stage: Stage, part: Part, position: int) -> Iterator[str]:
     """The columns that a stage wrote for a row: numbers and texts in short, of vectors the length."""
     for name in stage.writes():
         value = part.table[name][position].as_py() if name in part.table.column_names else None

@@ -107,10 +107,11 @@ def _cards_of_chunk(standing: Standing, index: int, wanted: list[tuple[Group, in
 def _card(standing: Standing, row: dict[str, Any], picture: str | None) -> Card:
     texts: dict[str, str | None] = {name: row[f"{INPUT}{name}"] for name in schema.TEXTS}
     values: list[tuple[str, str]] = []
-    for stage in standing.plan.row_stages():
+    gates = {stage.gate() for stage in standing.plan.row_stages()}
+    for stage in standing.plan.stages:
         for name in stage.writes():
             value = row.get(name)
-            if isinstance(value, str) and name != stage.gate():
+            if isinstance(value, str) and name not in gates:
                 texts[name] = value
             elif isinstance(value, int | float) and not name.endswith(TOKENS):
                 values.append((name, as_text(value)))

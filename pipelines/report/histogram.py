@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 from potstill.pipelines.filters import expression
 from potstill.pipelines.filters.filter import Filter
 from potstill.pipelines.plan import Plan
-from potstill.pipelines.stage import RowStage
 
 BINS = 40
 LEVELS = 20
@@ -86,7 +85,7 @@ def histograms(plan: Plan) -> list[Histogram]:
     """An empty histogram for each column of numbers that a stage writes (a vector is none)."""
     return [
         Histogram(column, stage.name, integer=not pa.types.is_floating(kind))
-        for stage in plan.row_stages()
+        for stage in plan.stages
         for column, kind in stage.writes().items()
         if kind is not None and (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
     ]
@@ -114,8 +113,7 @@ def thresholds(plan: Plan) -> dict[str, list[Threshold]]:
     found: dict[str, list[Threshold]] = {}
     written: set[str] = set()
     for stage in plan.stages:
-        if isinstance(stage, RowStage):
-            written |= set(stage.writes())
+        written |= set(stage.writes())
         if isinstance(stage, Filter):
             for condition in stage.keep.values():
                 for column, sign, value in _comparisons(expression.parse(condition)):

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import yaml
 
 from potstill.config import RequestError, validate
 from potstill.pipelines import chunk, schema
+from potstill.pipelines.choosing import Chosen, decisions_file
 from potstill.pipelines.ledger import Ledger
 from potstill.pipelines.plan import Plan
 from potstill.pipelines.rundir import LOCK, LOCK_SECONDS, RunDir
@@ -123,17 +123,16 @@ class Standing:
         return {source: (key, of) for source, key, of in zip(*columns, strict=True)}
 
     @cached_property
-    def _chosen(self) -> dict[str, pa.Array]:
-        """Ids that each selector kept. Only a finished run's choice is known to be of these rows."""
+    def _chosen(self) -> list[Chosen]:
+        """What each selector chose. Only a finished run's choice is known to be of these rows."""
         if self.summary["state"] != "done":
-            return {}
-        found: dict[str, pa.Array] = {}
-        for stage in self.plan.stages:
-            file = f"decisions/{stage.name}.parquet"
-            if isinstance(stage, Selector) and self.run.exists(file):
-                table = self.run.read_table(file)
-                found[stage.name] = table.filter(table["keep"])[schema.SAMPLE_ID].combine_chunks()
-        return found
+            return []
+        selectors = [stage for stage in self.plan.stages if isinstance(stage, Selector)]
+        return [
+            Chosen(stage, self.run.read_table(decisions_file(stage)))
+            for stage in selectors
+            if self.run.exists(decisions_file(stage))
+        ]
 
     def parts(self, columns: Sequence[str] = ()) -> Iterator[Part]:
         """Chunk after chunk, those that were taken in, with these computed columns beside the ones that decide."""
@@ -148,10 +147,12 @@ class Standing:
         duplicates = self._duplicate_rows(images)
         wanted = None if columns is None else [*columns_of_decisions(self.plan), *columns]
         table = chunk.load(self.run, self.plan, self.prints, index, duplicates, wanted)
-        ids = table[schema.SAMPLE_ID]
-        chosen = {name: np.asarray(pc.is_in(ids, value_set=kept)) for name, kept in self._chosen.items()}
+        ids = table[schema.SAMPLE_ID].to_pylist()
+        for decided in (chosen.of(ids) for chosen in self._chosen):
+            for name in decided.column_names:
+                table = table.append_column(name, decided[name])
         retry = (self.run.read_schema(file).metadata or {}).get(chunk.DIGEST) == b""
-        return Part(index, images, duplicates, retry, table, walk(self.plan, table, chosen))
+        return Part(index, images, duplicates, retry, table, walk(self.plan, table))
 
     def _duplicate_rows(self, images: pa.Table) -> tuple[int, ...]:
         sources, known = images[schema.SOURCE].to_pylist(), self.duplicates

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import pyarrow as pa
 import xxhash
 from pydantic import Field
 
-from potstill.pipelines.selectors.selector import Selector
+from potstill.pipelines.rowset import RowSet
+from potstill.pipelines.selectors.selector import Choice, Selector
 
 
 class RandomSubset(Selector):
@@ -28,9 +27,14 @@ class RandomSubset(Selector):
         """None: the ids are enough."""
         return ()
 
-    def select(self, ids: Sequence[str], columns: pa.Table, seed: int) -> np.ndarray:
-        """True for the ``budget`` ids of lowest hash."""
-        ranks = [xxhash.xxh3_128_hexdigest(f"{seed}/{self.name}/{id_}".encode()) for id_ in ids]
-        keep = np.zeros(len(ids), dtype=bool)
-        keep[np.argsort(np.array(ranks, dtype="U32"), kind="stable")[: self.budget]] = True
-        return keep
+    def select(self, rows: RowSet, seed: int) -> Choice:
+        """The ``budget`` ids of lowest hash."""
+        keep = np.zeros(len(rows), dtype=bool)
+        keep[np.argsort(lots(rows, seed, self.name), kind="stable")[: self.budget]] = True
+        return Choice(keep)
+
+
+def lots(rows: RowSet, seed: int, name: str) -> np.ndarray:
+    """A random number for each row, uint64 (n,), from (seed, stage name, sample id) alone."""
+    key = f"{seed}/{name}/".encode()
+    return np.fromiter((xxhash.xxh3_64_intdigest(key + id_) for id_ in rows.ids.tolist()), np.uint64, len(rows))

@@ -166,3 +166,50 @@ def test_a_stage_that_reads_what_is_no_part_of_the_id_runs_again_for_the_rows_wh
     fresh = run_plan(plan(source, stages), str(tmp_path / "fresh"))
     assert fresh["content_hash"] == after["content_hash"]
     assert len(computed(calls)) == 10
+
+
+def test_what_a_selector_wrote_is_read_further_on_and_stands_in_decisions_and_product(ray_session, tmp_path, calls):
+    source, out = pictures(tmp_path / "in", 6), tmp_path / "out"
+    stages = [{"kind": "toy"}, {"kind": "top"}, {"kind": "filter", "name": "first", "keep": "top_place < 1"},
+              {"kind": "double", "calls": str(calls)}]  # fmt: skip
+    result = run_plan(plan(source, stages), str(out))
+    assert step(result, "top") | {"in": 6, "kept": 2, "dropped": {"near": 3, "far": 1}} == step(result, "top")
+    assert [step(result, name)["kept"] for name in ("first", "double")] == [1, 1]
+    assert len(computed(calls)) == 1
+    product = pq.read_table(next((out / "dataset").glob("*.parquet"))).to_pylist()
+    assert [(row["top_place"], row["double"]) for row in product] == [(0, 0)]
+    decided = pq.read_table(out / "decisions/top.parquet").to_pylist()
+    assert [row["sample_id"] for row in decided] == sorted(row["sample_id"] for row in decided)
+    assert sorted((row["top_place"], row["keep"], row["reason"]) for row in decided) == [
+        (0, True, None), (1, True, None), (2, False, "near"), (3, False, "near"), (4, False, "near"), (5, False, "far")
+    ]  # fmt: skip
+
+
+def test_a_choice_stands_until_its_rows_or_settings_change_and_so_does_what_was_computed_from_it(
+    ray_session, tmp_path, calls
+):
+    source, out = pictures(tmp_path / "in", 5), str(tmp_path / "out")
+    (tmp_path / "chosen").mkdir()
+
+    def stages(budget, least=0):
+        top = {"kind": "top", "budget": budget, "calls": str(tmp_path / "chosen")}
+        after = {"kind": "double", "calls": str(calls)}
+        return [{"kind": "toy"}, {"kind": "filter", "keep": {"small": f"toy >= {least}"}}, top, after]
+
+    def chosen():
+        return len(list((tmp_path / "chosen").iterdir()))
+
+    first = run_plan(plan(source, stages(3)), out)
+    again = run_plan(plan(source, stages(3)), out)
+    assert (chosen(), len(computed(calls))) == (1, 3)
+    assert again["content_hash"] == first["content_hash"]
+    run_plan(plan(source, stages(4)), out)
+    assert chosen() == 2
+    assert len(computed(calls)) >= 4
+    sizes = pq.read_table(tmp_path / "out/samples").to_pydict()["toy"]
+    before = len(computed(calls))
+    shrunk = run_plan(plan(source, stages(4, sorted(sizes)[0] + 1)), out)
+    assert chosen() == 3
+    fresh = run_plan(plan(source, stages(4, sorted(sizes)[0] + 1)), str(tmp_path / "fresh"))
+    assert shrunk["content_hash"] == fresh["content_hash"]
+    assert len(computed(calls)) >= before

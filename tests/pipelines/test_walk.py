@@ -1,6 +1,5 @@
 """The way of rows through a plan, followed by hand."""
 
-import numpy as np
 import pyarrow as pa
 
 from potstill.pipelines import schema
@@ -55,11 +54,11 @@ HALF_WAY = table(
     _done_after=[None, None, None, True, None, None, None],
     error=[None, None, None, None, error("toy"), error("gate"), None],
 )
+CHOSEN = HALF_WAY.append_column("_why_random_subset", pa.array([None, None, "not_selected", *[None] * 4]))
 
 
 def test_each_row_goes_as_far_as_its_columns_let_it():
-    chosen = {"random_subset": np.array([0, 0, 0, 1, 0, 0, 0], bool)}
-    assert lines(walk(plan(STAGES), HALF_WAY, chosen)) == {
+    assert lines(walk(plan(STAGES), CHOSEN)) == {
         "toy": "kkkkqkp",
         "gate": "kdkk.q.",
         "filter": "d.kk...",
@@ -69,17 +68,17 @@ def test_each_row_goes_as_far_as_its_columns_let_it():
 
 
 def test_a_selector_that_has_not_chosen_holds_every_row_that_reaches_it():
-    assert lines(walk(plan(STAGES), HALF_WAY, {}))["random_subset"] == "..pp..."
-    assert lines(walk(plan(STAGES), HALF_WAY, {}))["after"] == "......."
+    assert lines(walk(plan(STAGES), HALF_WAY))["random_subset"] == "..pp..."
+    assert lines(walk(plan(STAGES), HALF_WAY))["after"] == "......."
 
 
 def test_the_walk_can_stop_before_a_stage():
-    assert list(lines(walk(plan(STAGES), HALF_WAY, {}, 2))) == ["toy", "gate"]
-    assert walk(plan(STAGES), HALF_WAY, {}, 0) == []
+    assert list(lines(walk(plan(STAGES), HALF_WAY, 2))) == ["toy", "gate"]
+    assert walk(plan(STAGES), HALF_WAY, 0) == []
 
 
 def test_before_anything_is_computed_all_rows_wait_at_the_first_stage():
-    assert lines(walk(plan(STAGES), table(3), {})) == {
+    assert lines(walk(plan(STAGES), table(3))) == {
         "toy": "ppp",
         "gate": "...",
         "filter": "...",
@@ -91,8 +90,8 @@ def test_before_anything_is_computed_all_rows_wait_at_the_first_stage():
 def test_a_filter_before_any_model_saves_the_work_on_what_it_drops():
     stages = [{"kind": "filter", "name": "short", "keep": {"short": "length(caption) >= 3"}}, {"kind": "toy"}]
     rows = table(3, _input_caption=["ab", "abc", None])
-    assert lines(walk(plan(stages), rows, {})) == {"short": "dkd", "toy": ".p."}
-    assert walk(plan(stages), rows, {})[0].reasons.tolist() == ["short", None, "short_unknown"]
+    assert lines(walk(plan(stages), rows)) == {"short": "dkd", "toy": ".p."}
+    assert walk(plan(stages), rows)[0].reasons.tolist() == ["short", None, "short_unknown"]
 
 
 def test_a_filter_reads_the_text_that_was_there_before_it():
@@ -102,26 +101,25 @@ def test_a_filter_reads_the_text_that_was_there_before_it():
         {"kind": "filter", "name": "behind", "keep": "instruction == 7"},
     ]
     rows = table(2, _input_instruction=["old", "x"], instruction=[7, 7], _done_instruction=[True, True])
-    assert lines(walk(plan(stages), rows, {})) == {"before": "kd", "instruction": "k.", "behind": "k."}
+    assert lines(walk(plan(stages), rows)) == {"before": "kd", "instruction": "k.", "behind": "k."}
 
 
 def test_a_filter_over_columns_of_a_stage_that_nobody_reached_drops_nobody():
     stages = [{"kind": "filter", "name": "none", "keep": "1 > 2"}, {"kind": "gate", "size": "width"},
               {"kind": "filter", "keep": "length(gate_reason) > 1 and gate_reason in ('a', 'b')"}]  # fmt: skip
-    assert lines(walk(plan(stages), table(2), {})) == {"none": "dd", "gate": "..", "filter": ".."}
+    assert lines(walk(plan(stages), table(2))) == {"none": "dd", "gate": "..", "filter": ".."}
 
 
 def test_no_rows_pass_every_stage():
-    assert set(lines(walk(plan(STAGES), table(0), {})).values()) == {""}
+    assert set(lines(walk(plan(STAGES), table(0))).values()) == {""}
 
 
-def test_the_columns_of_decisions_are_those_of_gates_filters_and_selectors():
+def test_the_columns_of_decisions_are_those_of_gates_and_filters():
     assert columns_of_decisions(plan(STAGES)) == ["error", "gate_reason", "toy"]
 
 
 def test_the_stage_that_ended_a_rows_way_is_named_with_its_reason():
-    chosen = {"random_subset": np.array([0, 0, 0, 1, 0, 0, 0], bool)}
-    by, reason = first_drop(walk(plan(STAGES), HALF_WAY, chosen), 7)
+    by, reason = first_drop(walk(plan(STAGES), CHOSEN), 7)
     assert by.tolist() == ["filter", "gate", "random_subset", None, "toy", "gate", "toy"]
     assert reason.tolist() == ["low", "odd", "not_selected", None, "quarantined", "quarantined", "pending"]
 
@@ -129,8 +127,7 @@ def test_the_stage_that_ended_a_rows_way_is_named_with_its_reason():
 def test_the_counts_of_the_walk_add_up():
     ledger = Ledger({"toy": "toy", "gate": "gate", "filter": "filter", "random_subset": "x", "after": "toy"})
     ledger.add_intake(9, 1, 1)
-    chosen = {"random_subset": np.array([0, 0, 0, 1, 0, 0, 0], bool)}
-    ledger.add(walk(plan(STAGES), HALF_WAY, chosen))
+    ledger.add(walk(plan(STAGES), CHOSEN))
     ledger.check(1)
     counted = [(c["name"], c["in"], c["kept"], c["dropped"], c["quarantined"], c["pending"]) for c in ledger.as_json()]
     assert counted == [

@@ -14,7 +14,7 @@ from potstill.pipelines.rundir import RunDir
 from potstill.pipelines.runner import Runner
 from potstill.pipelines.selectors.random_subset import RandomSubset
 from potstill.pipelines.stage import RowStage
-from potstill.pipelines.worker import CHUNK, KEPT, STATS, Worker
+from potstill.pipelines.worker import CHUNK, STATS, Worker
 
 TYPES = {
     "solvability": pa.int8(),
@@ -68,8 +68,6 @@ class LocalRunner(Runner):
     def _compute(self, start, stop):
         for part in self._chunks:
             table = self._load(part, None)
-            for name, kept in self._chosen_in(part).items():
-                table = table.append_column(f"{KEPT}{name}", pa.array(kept))
             table = table.append_column(CHUNK, pa.array([part.index] * table.num_rows, pa.int32()))
             worker = Worker(self.plan, self._row_positions(start, stop), self.run, "test")
             table = worker(table)

@@ -1,18 +1,18 @@
 """The random subset: size, stability, fairness."""
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
+from potstill.pipelines.rowset import RowSet
 from potstill.pipelines.selectors.random_subset import RandomSubset
 
 IDS = [f"{number:032x}" for number in range(400)]
-NOTHING = pa.table({})
 
 
 def chosen(ids, budget, seed=0):
-    return {id_ for id_, keep in zip(ids, RandomSubset(budget=budget).select(ids, NOTHING, seed), strict=True) if keep}
+    rows = RowSet.of(ids)
+    return set(np.array(rows.texts)[RandomSubset(budget=budget).select(rows, seed).keep])
 
 
 def test_it_keeps_exactly_the_budget_or_all_when_there_are_fewer():
@@ -31,7 +31,7 @@ def test_another_seed_gives_another_subset_and_no_id_is_favoured():
     assert chosen(IDS, 50, seed=1) != chosen(IDS, 50, seed=2)
     counts = np.zeros(len(IDS))
     for seed in range(200):
-        counts += RandomSubset(budget=100).select(IDS, NOTHING, seed)
+        counts += RandomSubset(budget=100).select(RowSet.of(IDS), seed).keep
     assert counts.mean() == pytest.approx(50)
     assert counts.std() < 3 * np.sqrt(200 * 0.25 * 0.75)
 
