@@ -19,7 +19,7 @@ from potstill.pipelines import schema
 from potstill.pipelines.synthesizers import prompts
 from potstill.pipelines.synthesizers.extraction import extracted
 from potstill.pipelines.synthesizers.synthesizer import Columns, Reject, Row, Step, Synthesizer, require, user_turn
-from potstill.pipelines.synthesizers.verdict import verdict
+from potstill.pipelines.synthesizers.verdict import SCORES, Mode, score
 
 Score = Literal["nonsense", "solvability", "clarity", "hallucination"]
 JUDGES: Mapping[Score, bool] = {"nonsense": False, "solvability": True, "clarity": True, "hallucination": True}
@@ -87,7 +87,10 @@ class OasisInstruct(Synthesizer):
 
 
 class OasisJudge(Synthesizer):
-    """Reads ``image`` and an instruction; writes the scores of :data:`JUDGES`, each 1..5 (int8)."""
+    """Reads ``image`` and an instruction; writes the scores of :data:`JUDGES`, each 1..5 (int8).
+
+    In the mode ``expected`` each score is the likeliest, and ``<score>_expected`` (float32) the mean, 1 to 5.
+    """
 
     kind: Literal["oasis_judge"] = "oasis_judge"
     instruction: str = schema.INSTRUCTION
@@ -97,32 +100,36 @@ class OasisJudge(Synthesizer):
     judging starts anew when a bound changes. Empty: every row gets all scores, and thresholds may change for free."""
     max_tokens: int = Field(default=64, ge=1)
     """Longest verdict, in tokens."""
-    prompts: ClassVar = tuple(f"oasis_{score}" for score in JUDGES)
+    mode: Mode = "text"
+    """``text``: read the verdict from the reply. ``expected``: let only scores be replied, and write their mean too."""
+    prompts: ClassVar = tuple(f"oasis_{name}" for name in JUDGES)
 
     def reads(self) -> tuple[str, ...]:
         """The picture and the instruction."""
         return schema.IMAGE, self.instruction
 
     def columns(self) -> Mapping[str, pa.DataType]:
-        """The four scores."""
-        return {self.column(score): pa.int8() for score in JUDGES}
+        """The four scores, with their means where these are asked for."""
+        means = {self.column(f"{name}_expected"): pa.float32() for name in JUDGES if self.mode == "expected"}
+        return {self.column(name): pa.int8() for name in JUDGES} | means
 
     def steps(self, engine: Engine) -> Sequence[Step]:
         """The judge of the text first, then those of text and picture."""
         return [
-            Step(score, partial(self._ask, score), partial(self._read, score), sees, self._goes_on)
-            for score, sees in JUDGES.items()
+            Step(name, partial(self._ask, name), partial(self._read, name), sees, self._goes_on)
+            for name, sees in JUDGES.items()
         ]
 
     def _goes_on(self, row: Row) -> bool:
-        return all((row.get(self.column(score)) or bound) >= bound for score, bound in self.stop_below.items())
+        return all((row.get(self.column(name)) or bound) >= bound for name, bound in self.stop_below.items())
 
-    def _ask(self, score: Score, row: Row) -> Request:
-        text = prompts.load(f"oasis_{score}").fill(instruction=require(row, self.instruction))
-        images = (row[schema.IMAGE],) if JUDGES[score] else ()
-        return Request(
-            [user_turn(text, image=JUDGES[score])], images=images, sampling=Sampling(max_tokens=self.max_tokens)
-        )
+    def _ask(self, name: Score, row: Row) -> Request:
+        text = prompts.load(f"oasis_{name}").fill(instruction=require(row, self.instruction))
+        turn, sampling = user_turn(text, image=JUDGES[name]), Sampling(max_tokens=self.max_tokens)
+        images = (row[schema.IMAGE],) if JUDGES[name] else ()
+        return Request([turn], images=images, sampling=sampling, choices=SCORES if self.mode == "expected" else None)
 
-    def _read(self, score: Score, row: Row, reply: Completion) -> Columns:
-        return {self.column(score): verdict(reply.text, complete=reply.finish_reason == "stop")}
+    def _read(self, name: Score, row: Row, reply: Completion) -> Columns:
+        likeliest, mean = score(reply, self.mode)
+        means = {} if mean is None else {self.column(f"{name}_expected"): mean}
+        return {self.column(name): likeliest, **means}

@@ -40,17 +40,20 @@ class UnparsableReply(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One question to the engine: two pure functions."""
+    """One question to the engine, or with ``join`` several at once: pure functions."""
 
     name: str
-    ask: Callable[[Row], Request]
-    """Row -> request. The seed is set by the synthesizer."""
-    read: Callable[[Row, Completion], Columns | Reject]
-    """Row and reply -> new columns, or the end of the row. Raises :class:`UnparsableReply`."""
+    ask: Callable[[Row], Any]
+    """Row -> request, or with ``join`` a list of any number of requests. Seeds are set by the synthesizer."""
+    read: Callable[[Row, Completion], Any]
+    """Row and reply -> new columns, or the end of the row; with ``join`` whatever that takes. Raises
+    :class:`UnparsableReply`: the one question is asked again."""
     sees: bool = False
     """Whether ``ask`` needs the picture."""
     when: Callable[[Row], bool] = lambda row: True
     """Whether the row needs this step; if not, its columns stay null."""
+    join: Callable[[Row, Sequence[Any]], Columns | Reject] | None = None
+    """Row and what was read from each reply, in the order of the requests -> new columns, or the end of the row."""
 
 
 def require(row: Row, column: str) -> str:
@@ -79,7 +82,7 @@ class Synthesizer(RowStage):
     engine: EngineSettings
     """The chat model. Stages with equal settings share one loaded model in a process."""
     seed: int = Field(default=0, ge=0, lt=2**63)
-    """Every draw is seeded from (this, stage name, sample id, step, try)."""
+    """Every draw is seeded from (this, stage name, sample id, step, place among its questions, try)."""
     tries: int = Field(default=2, ge=1, le=10)
     """How often a question is asked before an unparsable reply puts the row in quarantine."""
 
@@ -149,7 +152,7 @@ class Synthesizer(RowStage):
             if not step.when(known):
                 continue
             picture = {schema.IMAGE: pixels.decode(row[schema.IMAGE_ID], row[schema.IMAGE])} if step.sees else {}
-            outcome = await self._reply(engine, step, known, step.ask({**known, **picture}), new)
+            outcome = await self._outcome(engine, step, known, step.ask({**known, **picture}), new)
             if isinstance(outcome, Reject):
                 new[f"{self.name}_reason"] = outcome.reason
                 break
@@ -157,13 +160,24 @@ class Synthesizer(RowStage):
             new.update(outcome)
         return new
 
+    async def _outcome(self, engine: Engine, step: Step, row: Row, asked: Any, new: dict[str, Any]) -> Columns | Reject:
+        """What the step makes of the row; its questions wait together, so that they share batches and prefixes."""
+        if step.join is None:
+            return await self._reply(engine, step, row, asked, new)
+        questions = (self._reply(engine, step, row, request, new, str(place)) for place, request in enumerate(asked))
+        found = await asyncio.gather(*questions, return_exceptions=True)
+        for each in found:
+            if isinstance(each, BaseException):
+                raise each
+        return step.join(row, found)
+
     async def _reply(
-        self, engine: Engine, step: Step, row: Row, request: Request, new: dict[str, Any]
-    ) -> Columns | Reject:
+        self, engine: Engine, step: Step, row: Row, request: Request, new: dict[str, Any], *place: str
+    ) -> Any:
         """What the step reads from the first reply that can be read; counts the tokens in ``new``."""
         failure = None
         for attempt in range(self.tries):
-            sampling = replace(request.sampling, seed=self._seed(row, step, attempt))
+            sampling = replace(request.sampling, seed=self._seed(row, step.name, *place, str(attempt)))
             if attempt:
                 sampling = replace(sampling, temperature=max(sampling.temperature, RETRY_TEMPERATURE))
             reply = await engine.generate(replace(request, sampling=sampling))
@@ -175,6 +189,6 @@ class Synthesizer(RowStage):
                 failure = error
         raise UnparsableReply(f"{step.name}, {self.tries} tries: {failure}")
 
-    def _seed(self, row: Row, step: Step, attempt: int) -> int:
-        key = (str(self.seed), self.name, row[schema.SAMPLE_ID], step.name, str(attempt))
+    def _seed(self, row: Row, *key: str) -> int:
+        key = (str(self.seed), self.name, row[schema.SAMPLE_ID], *key)
         return xxhash.xxh3_64_intdigest("\0".join(key).encode()) % 2**63

@@ -1,6 +1,7 @@
 """A toy engine that replies what a function says, and rows to feed a stage."""
 
 import asyncio
+import math
 from io import BytesIO
 
 import pyarrow as pa
@@ -15,7 +16,10 @@ HOOK = "<user><image>"
 
 
 class Scripted:
-    """Replies ``script(request)``: a text, or (text, finish reason), or an exception to raise. Remembers requests."""
+    """Replies ``script(request)``: a text, (text, finish reason), choices with their probabilities, or an exception.
+
+    Remembers requests.
+    """
 
     def __init__(self, script):
         self.script = script
@@ -30,8 +34,13 @@ class Scripted:
         said = self.script(request)
         if isinstance(said, Exception):
             raise said
+        odds = None
+        if isinstance(said, dict):
+            odds, said = {choice: math.log(odd) for choice, odd in said.items()}, max(said, key=said.get)
         text, reason = said if isinstance(said, tuple) else (said, "stop")
-        return Completion(text, prompt_tokens=10, completion_tokens=len(text.split()), finish_reason=reason)
+        return Completion(
+            text, prompt_tokens=10, completion_tokens=len(text.split()), finish_reason=reason, choice_logprobs=odds
+        )
 
 
 def words(request):

@@ -78,6 +78,25 @@ def test_the_judge_of_the_text_comes_first_and_all_scores_are_written(monkeypatc
     assert {stage.writes()[name] for name in JUDGES} == {pa.int8()}
 
 
+def test_expected_scores_are_asked_as_choices_and_stand_beside_the_likeliest(monkeypatch):
+    odds = {"Score: 1": 0.1, "Score: 2": 0.2, "Score: 3": 0.1, "Score: 4": 0.1, "Score: 5": 0.5}
+    engine = use(monkeypatch, lambda request: odds)
+    stage = OasisJudge(engine=ENGINE, mode="expected", stop_below={"clarity": 5})
+    result = run(stage, rows(IMAGES[:1], instruction=[ASKED]))
+    assert [request.choices for request in engine.requests] == [tuple(odds)] * 4
+    assert [result[name] for name in JUDGES] == [[5]] * 4
+    assert [result[f"{name}_expected"] for name in JUDGES] == [[pytest.approx(3.7)]] * 4
+    assert {stage.writes()[f"{name}_expected"] for name in JUDGES} == {pa.float32()}
+    assert not [name for name in OasisJudge(engine=ENGINE).writes() if name.endswith("_expected")]
+
+
+def test_expected_scores_of_an_engine_without_probabilities_are_the_rows_error(monkeypatch):
+    use(monkeypatch, lambda request: "Score: 5")
+    result = run(OasisJudge(engine=ENGINE, mode="expected"), rows(IMAGES[:1], instruction=[ASKED]))
+    assert result["error"][0].startswith("ValueError: this engine gives no probabilities")
+    assert result["clarity"] == [None]
+
+
 def test_judging_may_stop_below_a_bound(monkeypatch):
     nonsense = {"a": 5, "b": 4, "c": 5}
     solvable = {"a": 5, "c": 2}
