@@ -47,7 +47,6 @@ AnySource = Annotated[Folder | Jsonl | ParquetFiles | WebDataset, Field(discrimi
 AnyStage = Annotated[
     Answers | Choose | ClaimJudge | ClipScore | Filter | ImageStats | MetricJudge | OasisInstruct | OasisJudge
     | PairJudge | PerceptualHash | Preference | PromptChain | RandomSubset | RankJudge | Respond | ScenePrograms
-    
     | VerifiedCaption, Field(discriminator="kind"),
 ]  # fmt: skip
 AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind")]
