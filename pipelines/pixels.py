@@ -28,6 +28,10 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _ = BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 CACHE_BYTES = 256 << 20
 """Decoded pixels that one process keeps, at Pillow's 4 bytes per RGB pixel."""
+THUMBNAIL_SIDE = 256
+"""Pixels of a thumbnail's longer side at most."""
+THUMBNAIL_BYTES = 96 << 20
+"""Thumbnails that one process keeps: those of a chunk of usual size, so that stages one after the other share them."""
 
 _TURN = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -104,10 +108,15 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     return (height, width) if orientation(image) >= 5 else (width, height)
 
 
-def convert(data: bytes) -> Image.Image:
-    """A new RGB picture from encoded bytes, upright, on white. Raises what Pillow raises on broken bytes."""
+def convert(data: bytes, *, side: int = 0) -> Image.Image:
+    """A new RGB picture from encoded bytes, upright, on white. Raises what Pillow raises on broken bytes.
+
+    With a ``side``, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, if its longer side is then still that long.
+    """
     image = open_header(data)
     turn = _TURN.get(orientation(image))
+    if side:
+        image.draft(None, _shrunk(image.size, side))
     with quiet:
         image.load()
         rgb = _rgb(image)
@@ -183,6 +192,7 @@ def _bytes(image: Image.Image) -> int:
 
 
 _cache = _Cache(CACHE_BYTES)
+_thumbnails = _Cache(THUMBNAIL_BYTES)
 
 
 def decode(image_id: str, data: bytes) -> Image.Image:
@@ -195,3 +205,21 @@ def decode(image_id: str, data: bytes) -> Image.Image:
         image = convert(data)
         _cache.put(image_id, image)
     return image
+
+
+def thumbnail(image_id: str, data: bytes) -> Image.Image:
+    """The RGB picture with its longer side at :data:`THUMBNAIL_SIDE` pixels at most, never enlarged; shared as
+    :func:`decode`'s are. For measures that need no more pixels: a large JPEG comes at a fraction of the cost.
+    """
+    small = _thumbnails.get(image_id)
+    if small is None:
+        image = convert(data, side=THUMBNAIL_SIDE)
+        small = image.resize(_shrunk(image.size, THUMBNAIL_SIDE), Image.Resampling.HAMMING, reducing_gap=3.0)
+        _thumbnails.put(image_id, small)
+    return small
+
+
+def _shrunk(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Width and height with the longer one at most ``side``, proportions kept, at least one pixel each."""
+    scale = min(1.0, side / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

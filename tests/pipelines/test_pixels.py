@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from potstill.pipelines import pixels
-from potstill.pipelines.pixels import _Cache, convert, decode, open_header, upright_size
+from potstill.pipelines.pixels import _Cache, convert, decode, open_header, thumbnail, upright_size
 from tests.pipelines.pictures import encoded, photo, plain
 
 
@@ -202,3 +202,31 @@ def test_what_is_not_among_the_formats_does_not_open():
     with pytest.raises(Image.UnidentifiedImageError):
         open_header(encoded(Image.new("RGB", (16, 16)), "PPM"))
     assert open_header(plain()).format == "PNG"
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG"])
+def test_a_thumbnail_is_upright_at_most_256_pixels_long_and_looks_like_the_picture(name):
+    options = {"exif": exif(6)} if name == "JPEG" else {}
+    whole = photo(1040, 520)
+    small = thumbnail(f"thumbnail-{name}", encoded(whole, name, **options))
+    assert small.size == ((128, 256) if options else (256, 128))
+    expected = convert(encoded(whole, name, **options)).resize(small.size, Image.Resampling.BOX)
+    assert np.abs(np.asarray(small, float) - np.asarray(expected, float)).mean() < 2
+
+
+def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size_for_a_thumbnail():
+    assert convert(encoded(photo(1040, 520)), side=256).size == (260, 130)
+    assert convert(encoded(photo(1040, 520), "PNG"), side=256).size == (1040, 520)
+
+
+@pytest.mark.parametrize(("size", "expected"), [((1, 1), (1, 1)), ((255, 3), (255, 3)), ((5000, 2), (256, 1))])
+def test_a_thumbnail_never_grows_and_keeps_at_least_a_pixel(size, expected):
+    assert thumbnail(f"thumbnail-{size}", encoded(Image.new("RGB", size), "PNG")).size == expected
+
+
+def test_a_thumbnail_is_made_once_and_is_the_same_whether_or_not_the_whole_picture_was_decoded_before():
+    data = encoded(photo(900, 700))
+    decode("thumbnail-after", data)
+    after = thumbnail("thumbnail-after", data)
+    assert thumbnail("thumbnail-after", b"not read again") is after
+    assert after.tobytes() == thumbnail("thumbnail-before", data).tobytes()
