@@ -20,7 +20,6 @@ from potstill.pipelines.intake import Intake
 from potstill.pipelines.scorers.clip_score import ClipScore
 from potstill.pipelines.scorers.image_stats import ImageStats
 from potstill.pipelines.scorers.phash import PerceptualHash
-from potstill.pipelines.selectors.grouping import Grouping
 from potstill.pipelines.selectors.random_subset import RandomSubset
 from potstill.pipelines.selectors.selector import Selector
 from potstill.pipelines.sinks.llava import Llava
@@ -151,7 +150,7 @@ class Plan(Settings):
                 "settings": stage.model_dump(mode="json", exclude=dict(stage.speed)),
                 "version": stage.version,
                 "identity": _identity(stage),
-                "reads": {column: prints[writer[column]] for column in _parts(stage.reads()) if column in writer},
+                "reads": {column: prints[writer[column]] for column in stage.reads() if column in writer},
             }
             prints[stage.name] = xxhash.xxh3_128_hexdigest(json.dumps(parts, sort_keys=True).encode())
             writer.update(dict.fromkeys(stage.writes(), stage.name))
@@ -160,11 +159,11 @@ class Plan(Settings):
     def storage(self, position: int, columns: Sequence[str]) -> dict[str, str]:
         """Where the stage at ``position`` finds each column it reads: column -> name in the chunk's table.
 
-        A column of a group's members keeps its name. A text that the source brought and a later stage writes anew (``instruction``, say) is two columns; a stage
+        A text that the source brought and a later stage writes anew (``instruction``, say) is two columns; a stage
         sees the one that was there before it.
         """
         written = {name for stage in self.stages[:position] for name in stage.writes()}
-        return {name: name if name in written or "." in name else f"_input_{name}" for name in columns}
+        return {name: name if name in written else f"_input_{name}" for name in columns}
 
     def reads_aside(self) -> dict[str, tuple[list[str], list[str]]]:
         """What row stages read that a sample's id says nothing of, so that a change in it must be noticed otherwise.
@@ -178,7 +177,6 @@ class Plan(Settings):
         for stage in self.stages:
             if isinstance(stage, RowStage):
                 own = {name: origin[name] for name in stage.reads() if name in origin}
-                own |= {f"_at_{group}": group for group in _groups(stage.reads())}
                 tainted = set(own.values()).union(*(depends.get(name, ()) for name in stage.reads()))
                 for by in tainted:
                     columns, stages = found.setdefault(by, (set(), []))
@@ -202,21 +200,6 @@ class Plan(Settings):
                 yield start, position
                 start = position
         yield start, len(self.stages)
-
-
-def _groups(columns: Sequence[str]) -> list[str]:
-    """Groups of whose members columns are read."""
-    return [name.partition(".")[0] for name in columns if "." in name]
-
-
-def _parts(columns: Sequence[str]) -> list[str]:
-    """What a list of columns rests on: of ``group.column``, the ids of the group and the column."""
-    return [part for name in columns for part in _part(name)]
-
-
-def _part(name: str) -> list[str]:
-    group, dot, column = name.partition(".")
-    return [f"{group}_ids", column] if dot else [name]
 
 
 def _identity(stage: RowStage | Selector) -> Mapping[str, Any]:
@@ -258,8 +241,6 @@ def _mistakes(stages: Sequence[Stage]) -> Iterator[tuple[int, str]]:
                     f"stages {writers[column]!r} and {stage.name!r} both write {column!r}; give one another `name`",
                 )
             writers[column], have[column] = stage.name, kind or pa.null()
-        if isinstance(stage, Grouping):
-            have |= {f"{stage.name}.{column}": pa.list_(kind) for column, kind in have.items() if "." not in column}
 
 
 def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
