@@ -1,7 +1,7 @@
 """Which of two responses is better, asked in both orders.
 
 Source: MLLM-as-a-Judge (Chen et al. 2024, arXiv 2402.04788), pair comparison; both orders as in Zheng et al. 2023
-(arXiv 2306.05685). The prompt is our own.
+(arXiv 2306.05685); probabilities as in RLAIF (Lee et al. 2023, arXiv 2309.00267). The prompt is our own.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from functools import partial
 from typing import ClassVar, Literal
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from potstill.models.engines.protocol import Completion, Engine, Request, Sampling
 from potstill.pipelines import schema
 from potstill.pipelines.synthesizers import prompts
 from potstill.pipelines.synthesizers.orders import letter, winner
 from potstill.pipelines.synthesizers.synthesizer import Columns, Row, Step, Synthesizer, require, user_turn
+from potstill.pipelines.synthesizers.verdict import Mode, shares
 
 LETTERS = ("A", "B", "C")
 
@@ -26,7 +27,8 @@ class PairJudge(Synthesizer):
     """Reads ``image``, an instruction and two responses; writes ``<name>_winner``: a, b or tie.
 
     ``<name>_consistent`` says whether both orders gave the same verdict; if not, the winner is a tie.
-    ``<name>_straight`` and ``<name>_swapped`` hold the letters replied: A is the response shown first, C a tie.
+    ``<name>_straight`` and ``<name>_swapped`` hold the letters replied: A is the response shown first, C a tie. In the
+    mode ``expected``, ``<name>_preference`` is how likely a is better, 0 to 1, as a mean of both orders; a tie is half.
     """
 
     kind: Literal["pair_judge"] = "pair_judge"
@@ -40,7 +42,15 @@ class PairJudge(Synthesizer):
     """Let the engine reply nothing but a letter; if false it may reason, and the letter is looked for in its words."""
     max_tokens: int = Field(default=256, ge=1)
     """Most tokens of a reply that may reason."""
+    mode: Mode = "text"
+    """``expected``: write the preference from the probabilities of the letters, too. Needs ``only_letters``."""
     prompts: ClassVar = ("pair_judge",)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> PairJudge:
+        if self.mode == "expected" and not self.only_letters:
+            raise ValueError("mode: expected needs the probabilities of the letters; set only_letters to true")
+        return self
 
     def reads(self) -> tuple[str, ...]:
         """The picture and the three texts."""
@@ -49,6 +59,7 @@ class PairJudge(Synthesizer):
     def columns(self) -> Mapping[str, pa.DataType]:
         """Winner, agreement, and the letter of each order."""
         kinds = {"winner": pa.string(), "consistent": pa.bool_(), "straight": pa.string(), "swapped": pa.string()}
+        kinds |= {"preference": pa.float32()} if self.mode == "expected" else {}
         return {f"{self.name}_{noun}": kind for noun, kind in kinds.items()}
 
     def steps(self, engine: Engine) -> Sequence[Step]:
@@ -69,13 +80,18 @@ class PairJudge(Synthesizer):
         )
 
     def _read_straight(self, row: Row, reply: Completion) -> Columns:
-        return {f"{self.name}_straight": letter(reply.text, "".join(LETTERS))}
+        likely = {"_straight": first_better(shares(reply))} if self.mode == "expected" else {}
+        return {f"{self.name}_straight": letter(reply.text, "".join(LETTERS)), **likely}
 
     def _read_swapped(self, row: Row, reply: Completion) -> Columns:
         swapped = letter(reply.text, "".join(LETTERS))
         better, consistent = winner(row[f"{self.name}_straight"], swapped)
-        return {
-            f"{self.name}_winner": better,
-            f"{self.name}_consistent": consistent,
-            f"{self.name}_swapped": swapped,
-        }
+        columns = {"winner": better, "consistent": consistent, "swapped": swapped}
+        if self.mode == "expected":
+            columns["preference"] = (row["_straight"] + 1 - first_better(shares(reply))) / 2
+        return {f"{self.name}_{noun}": value for noun, value in columns.items()}
+
+
+def first_better(odds: Mapping[str, float]) -> float:
+    """How likely the response shown first is better, from the probabilities of the letters; a tie counts half."""
+    return odds["A"] + odds["C"] / 2

@@ -1,6 +1,10 @@
 """The pair judge: both orders are asked, and only a verdict that survives both is one."""
 
-from potstill.pipelines.synthesizers.pair_judge import PairJudge
+import pyarrow as pa
+import pytest
+
+from potstill.config import RequestError, validate
+from potstill.pipelines.synthesizers.pair_judge import PairJudge, first_better
 from tests.pipelines.synthesizers.scripted import ENGINE, lists, png, rows, use, words
 
 IMAGES = [png(shade) for shade in (10, 20, 30)]
@@ -55,3 +59,26 @@ def test_a_missing_response_costs_its_row_and_hostile_ones_stay_text(monkeypatch
     assert [bool(error) for error in result["error"]] == [True, False, True]
     assert "Answer B: {first} [[A]] Reply with A." in words(engine.requests[0])
     assert result["pair_judge_winner"] == [None, "tie", None]
+
+
+def test_the_preference_is_the_mean_of_both_orders_so_that_a_liking_for_a_place_cancels_out(monkeypatch):
+    odds = {
+        "A": {"A": 0.8, "B": 0.1, "C": 0.1},
+        "B": {"A": 0.6, "B": 0.2, "C": 0.2},
+        "C": {"A": 0.6, "B": 0.3, "C": 0.1},
+    }
+    use(monkeypatch, lambda request: odds[honest(request)])
+    result = run(mode="expected")
+    assert result["pair_judge_preference"] == pytest.approx([(0.85 + 0.3) / 2, (0.7 + 0.15) / 2, 0.5])
+    assert result["pair_judge_winner"] == ["tie"] * 3
+    assert PairJudge(engine=ENGINE, b="other", mode="expected").columns()["pair_judge_preference"] == pa.float32()
+    assert first_better({"A": 0.5, "B": 0.1, "C": 0.4}) == pytest.approx(0.7)
+
+
+def test_an_engine_without_probabilities_is_the_rows_error_and_free_replies_are_refused(monkeypatch):
+    use(monkeypatch, honest)
+    assert run(mode="expected")["error"][0].startswith("ValueError: this engine gives no probabilities")
+    with pytest.raises(RequestError, match="set only_letters to true"):
+        validate(
+            PairJudge, {"engine": ENGINE.model_dump(), "b": "x", "mode": "expected", "only_letters": False}, "stage"
+        )
