@@ -26,6 +26,11 @@ from potstill.models.tiny.scenes import TRAIN_STYLES, Scene, sample_scene
 
 CLEAN: Final = "clean"
 SIZES: Final[dict[str, dict[str, int]]] = {
+    "small": {
+        CLEAN: 46, "caption_other": 10, "caption_swap": 10, "caption_detail": 3, "exact_copy": 3, "recompressed": 3,
+        "resized": 3, "altered": 3, "other_style": 2, "broken": 8, "shape": 6, "blank": 6, "text_picture": 2,
+        "foreign": 8, "hallucinated": 2, "bad_text": 4, "hostile_text": 5, "injected": 2, "two_flaws": 5,
+    },
     "ci": {
         CLEAN: 300, "caption_other": 30, "caption_swap": 30, "caption_detail": 20, "exact_copy": 20, "recompressed": 20,
         "resized": 20, "altered": 20, "other_style": 15, "broken": 25, "shape": 20, "blank": 15, "text_picture": 20,
@@ -38,7 +43,8 @@ SIZES: Final[dict[str, dict[str, int]]] = {
         "injected": 50, "two_flaws": 50,
     },
 }  # fmt: skip
-"""Size -> kind -> rows. The kinds up to ``bad_text`` make 600 and 6,000; hostile and doubly flawed rows come on top."""
+"""Size -> kind -> rows. The kinds up to ``bad_text`` make 600 in ``ci`` and 6,200 in ``demo``; rows with hostile texts,
+injected instructions and two flaws come on top. ``small`` is for tests."""
 
 VARIANTS: Final[dict[str, tuple[str, ...]]] = {
     "caption_swap": ("single", "several"),

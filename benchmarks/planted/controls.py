@@ -1,0 +1,143 @@
+"""Two controls that keep the benchmark honest: a CLIP that knows nothing, and a random subset of equal size."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks.planted import pictures
+from benchmarks.planted.generate import CLEAN, corpus
+from benchmarks.planted.outcome import INTAKE, Outcome
+from potstill.models.tiny.chat_reading import caption_objects
+from potstill.models.tiny.scenes import CONCEPTS
+
+CHAT: Final = Path(pictures.__file__).parents[2] / "models" / "tiny" / "chat"
+TOWER_SIDE: Final = 96  # pixels that the chat model's image tower sees
+STRENGTHS: Final = (0.001, 0.01, 0.1, 1.0)  # of the ridge, chosen for each arm on validation scenes
+VALIDATION: Final = 300  # clean scenes of another seed
+TEST: Final = 600
+SHARE: Final = 0.9  # of the selection that one round trains on, so that both arms vary from round to round
+
+
+def random_clip(folder: Path, seed: int = 0) -> str:
+    """Name, for a plan, of a copy of the tiny CLIP in ``folder`` whose every weight is drawn anew.
+
+    The running means and variances of its normalisations are measured on noise, as training would have done on
+    pictures: otherwise signals die on the way and all pictures get one and the same score.
+    """
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    from potstill.models.tiny.clip import assemble
+
+    tiny = assemble()
+    shutil.copytree(tiny, folder, dirs_exist_ok=True)
+    torch.manual_seed(seed)
+    model = open_clip.create_model(f"local-dir:{tiny}")
+    for module in model.modules():
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # a plain average over the batches
+    model.train()
+    with torch.inference_mode():
+        for _ in range(4):
+            coarse = torch.randn(16, 3, 10, 10)
+            model.encode_image(torch.nn.functional.interpolate(coarse, 160, mode="bicubic"))
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(state, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
+    return f"local-dir:{folder}"
+
+
+def named(caption: str) -> np.ndarray:
+    """Which of the 105 concepts a caption names: float32 (105,) of 0 and 1."""
+    label = np.zeros(len(CONCEPTS), np.float32)
+    label[[CONCEPTS.index(word) for word in caption_objects(caption)]] = 1
+    return label
+
+
+def features(images: Sequence[bytes]) -> np.ndarray:
+    """Rows (n, 2 x width) from the image tower of the tiny chat model: maximum and mean over its nine tokens.
+
+    Another network than the CLIP that selects, so that the control does not reward a CLIP for agreeing with itself.
+    """
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    tower = AutoModelForImageTextToText.from_pretrained(CHAT).float().eval().model.vision_model
+    rows = []
+    for start in range(0, len(images), 128):
+        small = [pictures.opened(data).resize((TOWER_SIDE, TOWER_SIDE)) for data in images[start : start + 128]]
+        batch = torch.from_numpy(np.stack([np.asarray(image) for image in small])).permute(0, 3, 1, 2)
+        with torch.inference_mode():
+            tokens = tower(pixel_values=batch.float() / 127.5 - 1).last_hidden_state
+        rows.append(torch.cat([tokens.amax(1), tokens.mean(1)], dim=1).numpy())
+    return np.concatenate(rows)
+
+
+def ridge(x: np.ndarray, y: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (d + 0, c) and bias (c,) of a linear map from x (n, d) to y (n, c), penalised by ``strength`` x n."""
+    middle, spread = x.mean(0), x.std(0) + 1e-6
+    z = (x - middle) / spread
+    weights = np.linalg.solve(z.T @ z + strength * len(x) * np.eye(z.shape[1]), z.T @ (y - y.mean(0)))
+    weights /= spread[:, None]
+    return weights, y.mean(0) - middle @ weights
+
+
+def recall(scores: np.ndarray, truth: np.ndarray) -> float:
+    """Share of the true labels (n, c) that are among the k best scores (n, c) of their row, k the row's true labels."""
+    order = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1)
+    return float((truth * (order < truth.sum(1, keepdims=True))).sum() / truth.sum())
+
+
+def train_and_test(train: tuple[np.ndarray, np.ndarray], held: list[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Recall on the second of ``held``; the strength is the one that is best on the first."""
+
+    def score(strength: float, part: tuple[np.ndarray, np.ndarray]) -> float:
+        weights, bias = ridge(*train, strength)
+        return recall(part[0] @ weights + bias, part[1])
+
+    return score(max(STRENGTHS, key=lambda strength: score(strength, held[0])), held[1])
+
+
+def against_random(rows: Sequence[Outcome], folder: Path, seed: int, rounds: int = 10) -> dict[str, Any]:
+    """Which objects are in a picture, learnt from the captions kept against as many drawn at random.
+
+    The random arm draws from all rows that could be trained on: the file decodes and the caption names an object. Every
+    round draws anew in both arms. Test scenes are clean and of another seed.
+    """
+    captions = [json.loads(line)["caption"] for line in (folder / "pairs.jsonl").read_text("utf-8").splitlines()]
+    usable = [i for i, row in enumerate(rows) if not _unreadable(row) and named(captions[i]).any()]
+    x = features([(folder / rows[i].truth["path"]).read_bytes() for i in usable])
+    y = np.stack([named(captions[i]) for i in usable])
+    fresh = corpus(seed + 1_000_000, {CLEAN: VALIDATION + TEST})
+    held_x, held_y = features([row.data for row in fresh]), np.stack([named(row.caption) for row in fresh])
+    held = [(held_x[part], held_y[part]) for part in (slice(VALIDATION), slice(VALIDATION, None))]
+    kept = np.flatnonzero([rows[i].kept for i in usable])
+    size = int(SHARE * len(kept))
+    scores: dict[str, list[float]] = {"selected": [], "random": []}
+    for number in range(rounds):
+        rng = np.random.default_rng([seed, number])
+        for arm, pool in (("selected", kept), ("random", np.arange(len(usable)))):
+            chosen = rng.choice(pool, size=size, replace=False)
+            scores[arm].append(train_and_test((x[chosen], y[chosen]), held))
+    gain = np.subtract(scores["selected"], scores["random"])
+    return {
+        "size": size, "kept": len(kept), "pool": len(usable), "rounds": rounds, "gain": _mean(gain),
+        "all": train_and_test((x, y), held), **{arm: _mean(values) for arm, values in scores.items()},
+    }  # fmt: skip
+
+
+def _unreadable(row: Outcome) -> bool:
+    return str(row.stages[INTAKE]).startswith("quarantine")
+
+
+def _mean(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation over the rounds."""
+    return float(np.mean(values)), float(np.std(values, ddof=1))
