@@ -29,11 +29,14 @@ class Block(Protocol):
 
 
 class RowSet:
-    """Rows in the order of their ids. Memory: 56 bytes a row, and what is asked for."""
+    """Rows in the order of their ids. Memory: 56 bytes a row, and what is asked for.
+
+    over runs other work than :meth: where the blocks are mapped: parts of what lies in :attr:, say.
+    """
 
     def __init__(self, blocks: Sequence[Block], over: Over | None = None, scratch: RunDir | None = None) -> None:
-        self.blocks, self._over, self._scratch = tuple(blocks), over or in_turn, scratch
-        parts = list(self._over(_ids, [(block,) for block in self.blocks]))
+        self.blocks, self.over, self._scratch = tuple(blocks), over or in_turn, scratch
+        parts = list(self.over(_ids, [(block,) for block in self.blocks]))
         joined = np.concatenate(parts) if parts else np.array([], ID)
         order = np.argsort(joined, kind="stable")
         self.ids: np.ndarray = joined[order]
@@ -67,7 +70,7 @@ class RowSet:
         process: it must be a function of a module.
         """
         calls = [(block, tuple(columns), fn, args) for block in self.blocks]
-        yield from zip(self.places, self._over(_applied, calls), strict=True)
+        yield from zip(self.places, self.over(_applied, calls), strict=True)
 
     def column(self, name: str) -> pa.Array:
         """A column of all rows, in the order of the ids."""

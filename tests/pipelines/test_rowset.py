@@ -46,6 +46,11 @@ def _sum(table, more):
     return sum(table["size"].to_pylist()) + more
 
 
+def test_other_work_runs_where_blocks_are_mapped_or_here():
+    assert list(RowSet([]).over(divmod, [(7, 2), (9, 4)])) == [(3, 1), (2, 1)]
+    assert list(RowSet([], lambda fn, calls: [len(calls)]).over(divmod, [(7, 2), (9, 4)])) == [2]
+
+
 def test_numbers_are_nan_where_there_are_none_even_in_a_block_without_a_type():
     rows = RowSet([Part([id_(2)], score=pa.nulls(1)), Part([id_(1)], score=pa.array([0.5], pa.float32()))])
     np.testing.assert_array_equal(rows.numbers("score"), [0.5, np.nan])
