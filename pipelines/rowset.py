@@ -31,7 +31,7 @@ class Block(Protocol):
 class RowSet:
     """Rows in the order of their ids. Memory: 56 bytes a row, and what is asked for.
 
-    over runs other work than :meth: where the blocks are mapped: parts of what lies in :attr:, say.
+    ``over`` runs other work than :meth:`map` where the blocks are mapped: parts of what lies in :attr:`scratch`, say.
     """
 
     def __init__(self, blocks: Sequence[Block], over: Over | None = None, scratch: RunDir | None = None) -> None:
