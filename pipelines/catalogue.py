@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
-from potstill.pipelines import plan
+from potstill.pipelines import registry
 from potstill.pipelines.plan import shipped_plans
 
 
@@ -15,9 +15,9 @@ def catalogue() -> dict[str, dict[str, str]]:
     """Group (plans, sources, stages, sinks) -> name -> its first line."""
     return {
         "plans": {name: _header(path) for name, path in shipped_plans().items()},
-        "sources": _kinds(plan.AnySource),
-        "stages": _kinds(plan.AnyStage),
-        "sinks": _kinds(plan.AnySink),
+        "sources": _kinds(registry.AnySource),
+        "stages": _kinds(registry.AnyStage),
+        "sinks": _kinds(registry.AnySink),
     }
 
 

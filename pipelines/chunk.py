@@ -32,6 +32,8 @@ DIGEST = b"potstill.digest"
 FINGERPRINTS = b"potstill.fingerprints"
 KEY = np.dtype("V16")
 NO_KEY = np.zeros((), dtype=KEY)
+AT = "_at_"
+"""Prefix, in a chunk's table, of the columns that say where the members of a row's group are."""
 WHY = "_why_"
 """Prefix, in a chunk's table, of the columns that say why a selector dropped a row; null for the other rows."""
 

@@ -1,4 +1,4 @@
-"""A plan: where rows come from, the ordered stages, what is written. The unions below are the registry."""
+"""A plan: where rows come from, the ordered stages, what is written."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pyarrow as pa
 import xxhash
@@ -17,39 +17,11 @@ from potstill.config import RequestError, Settings, override, read_yaml, validat
 from potstill.pipelines import schema
 from potstill.pipelines.filters.filter import Filter
 from potstill.pipelines.intake import Intake
-from potstill.pipelines.scorers.clip_score import ClipScore
-from potstill.pipelines.scorers.image_stats import ImageStats
-from potstill.pipelines.scorers.phash import PerceptualHash
-from potstill.pipelines.selectors.random_subset import RandomSubset
+from potstill.pipelines.registry import AnySink, AnySource, AnyStage
+from potstill.pipelines.selectors.grouping import Grouping
 from potstill.pipelines.selectors.selector import Selector
-from potstill.pipelines.sinks.llava import Llava
 from potstill.pipelines.sinks.parquet import Parquet
-from potstill.pipelines.sinks.webdataset import WebDatasetTars
-from potstill.pipelines.sources.folder import Folder
-from potstill.pipelines.sources.jsonl import Jsonl
-from potstill.pipelines.sources.parquet import ParquetFiles
-from potstill.pipelines.sources.webdataset import WebDataset
 from potstill.pipelines.stage import Resources, RowStage, Stage
-from potstill.pipelines.synthesizers.answers import Answers
-from potstill.pipelines.synthesizers.choose import Choose
-from potstill.pipelines.synthesizers.claim_judge import ClaimJudge
-from potstill.pipelines.synthesizers.metric_judge import MetricJudge
-from potstill.pipelines.synthesizers.oasis import OasisInstruct, OasisJudge
-from potstill.pipelines.synthesizers.pair_judge import PairJudge
-from potstill.pipelines.synthesizers.preference import Preference
-from potstill.pipelines.synthesizers.prompt import PromptChain
-from potstill.pipelines.synthesizers.rank_judge import RankJudge
-from potstill.pipelines.synthesizers.respond import Respond
-from potstill.pipelines.synthesizers.scene_programs import ScenePrograms
-from potstill.pipelines.synthesizers.verified_caption import VerifiedCaption
-
-AnySource = Annotated[Folder | Jsonl | ParquetFiles | WebDataset, Field(discriminator="kind")]
-AnyStage = Annotated[
-    Answers | Choose | ClaimJudge | ClipScore | Filter | ImageStats | MetricJudge | OasisInstruct | OasisJudge
-    | PairJudge | PerceptualHash | Preference | PromptChain | RandomSubset | RankJudge | Respond | ScenePrograms
-    | VerifiedCaption, Field(discriminator="kind"),
-]  # fmt: skip
-AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind")]
 
 RESERVED = frozenset({"intake", "final", "sinks"})
 """Names that reports use for steps of the runner itself."""
@@ -150,7 +122,7 @@ class Plan(Settings):
                 "settings": stage.model_dump(mode="json", exclude=dict(stage.speed)),
                 "version": stage.version,
                 "identity": _identity(stage),
-                "reads": {column: prints[writer[column]] for column in stage.reads() if column in writer},
+                "reads": {column: prints[writer[column]] for column in _parts(stage.reads()) if column in writer},
             }
             prints[stage.name] = xxhash.xxh3_128_hexdigest(json.dumps(parts, sort_keys=True).encode())
             writer.update(dict.fromkeys(stage.writes(), stage.name))
@@ -160,10 +132,10 @@ class Plan(Settings):
         """Where the stage at ``position`` finds each column it reads: column -> name in the chunk's table.
 
         A text that the source brought and a later stage writes anew (``instruction``, say) is two columns; a stage
-        sees the one that was there before it.
+        sees the one that was there before it. A column of a group's members (``group.column``) keeps its name.
         """
         written = {name for stage in self.stages[:position] for name in stage.writes()}
-        return {name: name if name in written else f"_input_{name}" for name in columns}
+        return {name: name if name in written or "." in name else f"_input_{name}" for name in columns}
 
     def reads_aside(self) -> dict[str, tuple[list[str], list[str]]]:
         """What row stages read that a sample's id says nothing of, so that a change in it must be noticed otherwise.
@@ -177,6 +149,7 @@ class Plan(Settings):
         for stage in self.stages:
             if isinstance(stage, RowStage):
                 own = {name: origin[name] for name in stage.reads() if name in origin}
+                own |= {f"_at_{group}": group for group in _groups(stage.reads())}
                 tainted = set(own.values()).union(*(depends.get(name, ()) for name in stage.reads()))
                 for by in tainted:
                     columns, stages = found.setdefault(by, (set(), []))
@@ -200,6 +173,21 @@ class Plan(Settings):
                 yield start, position
                 start = position
         yield start, len(self.stages)
+
+
+def _groups(columns: Sequence[str]) -> list[str]:
+    """Groups of whose members columns are read."""
+    return [name.partition(".")[0] for name in columns if "." in name]
+
+
+def _parts(columns: Sequence[str]) -> list[str]:
+    """What a list of columns rests on: of ``group.column``, the ids of the group and the column."""
+    return [part for name in columns for part in _part(name)]
+
+
+def _part(name: str) -> list[str]:
+    group, dot, column = name.partition(".")
+    return [f"{group}_ids", column] if dot else [name]
 
 
 def _identity(stage: RowStage | Selector) -> Mapping[str, Any]:
@@ -241,6 +229,8 @@ def _mistakes(stages: Sequence[Stage]) -> Iterator[tuple[int, str]]:
                     f"stages {writers[column]!r} and {stage.name!r} both write {column!r}; give one another `name`",
                 )
             writers[column], have[column] = stage.name, kind or pa.null()
+        if isinstance(stage, Grouping):
+            have |= {f"{stage.name}.{column}": pa.list_(kind) for column, kind in have.items() if "." not in column}
 
 
 def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:

@@ -10,12 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from potstill.pipelines import chunk, schema
+from potstill.pipelines import chunk, members, schema
 from potstill.pipelines.plan import Plan
 from potstill.pipelines.rundir import RunDir
+from potstill.pipelines.selectors.grouping import Grouping
+from potstill.pipelines.sinks.parts import image_name
 
-UNHASHED = frozenset({schema.SOURCE})
-"""Columns that are no part of the content: of equal pictures any one's place may be named."""
+UNHASHED = frozenset({schema.SOURCE, schema.IMAGE, schema.IMAGES_OF_GROUP})
+"""Columns that are no part of the content: of equal pictures any one's place may be named; pictures count by id."""
 
 
 def product_schema(run: RunDir, plan: Plan, prints: Mapping[str, str], chunks: Sequence[int]) -> pa.Schema:
@@ -38,7 +40,14 @@ def product_schema(run: RunDir, plan: Plan, prints: Mapping[str, str], chunks: S
             kind = kind if kind is not None else found.get(name)
             if kind is not None:
                 fields[name] = kind
+    if groups_of(plan):
+        fields[schema.IMAGES_OF_GROUP] = schema.PICTURES
     return pa.schema(list(fields.items()))
+
+
+def groups_of(plan: Plan) -> Grouping | None:
+    """The stage that made the groups that the product consists of, if there is one."""
+    return next((stage for stage in reversed(plan.stages) if isinstance(stage, Grouping)), None)
 
 
 def product_rows(
@@ -55,6 +64,9 @@ def product_rows(
     table = chunk.load(run, plan, prints, index, duplicates, decided=decided).filter(pa.array(kept))
     columns: list[pa.Array | pa.ChunkedArray] = []
     for field in to:
+        if field.name == schema.IMAGES_OF_GROUP:
+            columns.append(pa.nulls(table.num_rows, field.type))
+            continue
         name = field.name if field.name in table.column_names else f"{chunk.INPUT}{field.name}"
         values = table[name] if name in table.column_names else pa.nulls(table.num_rows)
         columns.append(values.cast(field.type))
@@ -82,9 +94,28 @@ def write_chunk(
         images = run.read_table(chunk.images_file(index), [schema.IMAGE])[schema.IMAGE]
         pictures = images.take(samples[schema.ROW].filter(pa.array(kept)))
         rows = rows.set_column(rows.column_names.index(schema.IMAGE), to.field(schema.IMAGE), pictures)
+        if (group := groups_of(plan)) and decided:
+            at = f"{chunk.AT}{group.name}"
+            places = rows.append_column(at, decided[at].filter(pa.array(kept)))
+            position = rows.column_names.index(schema.IMAGES_OF_GROUP)
+            rows = rows.set_column(position, schema.IMAGES_OF_GROUP, _pictures(run, plan, places, group.name))
     for sink in plan.sinks:
         sink.write_part(run, index, rows)
     return index, rows.num_rows, digest
+
+
+def _pictures(run: RunDir, plan: Plan, rows: pa.Table, group: str) -> pa.Array:
+    """The members' pictures, of type :data:`schema.PICTURES`."""
+    every = np.ones(rows.num_rows, dtype=bool)
+    images, ids, formats = (
+        members.gather(run, plan, rows, f"{group}.{name}", every)
+        for name in (schema.IMAGE, schema.IMAGE_ID, schema.FORMAT)
+    )
+    pairs = zip(ids.flatten().to_pylist(), formats.flatten().to_pylist(), strict=True)
+    names = pa.array([image_name(*pair) for pair in pairs], pa.string())
+    fields = list(schema.PICTURES.value_type)
+    pictures = pa.StructArray.from_arrays([images.flatten().cast(pa.binary()), names], fields=fields)
+    return pa.ListArray.from_arrays(images.offsets, pictures)
 
 
 def content_sum(rows: pa.Table) -> int:
@@ -93,7 +124,7 @@ def content_sum(rows: pa.Table) -> int:
     The same rows give the same number in any order and any division into chunks; the image is in it by its id.
     """
     states = [xxhash.xxh3_128() for _ in range(rows.num_rows)]
-    for name in sorted(set(rows.column_names) - UNHASHED - {schema.IMAGE}):
+    for name in sorted(set(rows.column_names) - UNHASHED):
         for state, value in zip(states, _row_bytes(rows[name].combine_chunks()), strict=True):
             state.update(name.encode() + b"\0")
             state.update(b"\0" if value is None else b"\1" + len(value).to_bytes(8, "little") + value)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import fsspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
@@ -141,9 +142,10 @@ class RunDir:
         """Create or replace a JSON file, atomically."""
         self.write_bytes(name, json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
 
-    def write_table(self, name: str, table: pa.Table) -> None:
-        """Parquet, zstd, with statistics and checksums; schema metadata is kept."""
+    def write_table(self, name: str, table: pa.Table, group_rows: int | None = None) -> None:
+        """Parquet, zstd, with statistics and checksums; schema metadata is kept. ``group_rows``: rows read at once."""
         options = {"compression": "zstd", "compression_level": 1, "write_page_checksum": True}
+        options |= {"row_group_size": group_rows} if group_rows else {}
         self.write(name, lambda file: pq.write_table(table, file, **options))
 
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
@@ -151,6 +153,17 @@ class RunDir:
         with self._parquet(name) as parquet:
             have = set(parquet.schema_arrow.names)
             return parquet.read(None if columns is None else [column for column in columns if column in have])
+
+    def read_rows(self, name: str, columns: list[str], rows: np.ndarray) -> pa.Table:
+        """Some rows of a Parquet file, by number, in the order asked for; only their row groups are read."""
+        with self._parquet(name) as parquet:
+            counts = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
+            starts = np.concatenate([[0], np.cumsum(counts)])
+            group = np.searchsorted(starts, rows, side="right") - 1
+            wanted, at = np.unique(group, return_inverse=True)
+            table = parquet.read_row_groups(wanted.tolist(), columns)
+            before = np.concatenate([[0], np.cumsum(np.array(counts, np.int64)[wanted])])[at]
+            return table.take(pa.array(before + rows - starts[group]))
 
     def read_schema(self, name: str) -> pa.Schema:
         """Schema of a Parquet file with its metadata; no data is read. Raises :class:`DamagedFile`."""

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from potstill.config import RequestError
-from potstill.pipelines import choosing, chunk, product, record, schema
+from potstill.pipelines import choosing, chunk, members, product, record, schema
 from potstill.pipelines.chunk import Chunk, ConservationError
 from potstill.pipelines.errors import RunFailed, TooManyErrors, unwrapped
 from potstill.pipelines.intake import take_in
@@ -37,6 +37,8 @@ from potstill.pipelines.worker import NOTES, STATS
 PLAN_FILE = "plan.yaml"
 RUN_FILE = "run.json"
 THREADS = 4
+IMAGES_READ_AT_ONCE = 32
+"""Rows of a row group of ``images/``: members of a group are read from anywhere."""
 
 logger = logging.getLogger(__name__)
 
@@ -221,20 +223,18 @@ class Runner:
         assert isinstance(selector, Selector)
         started = time.perf_counter()
         offers: list[choosing.Offer] = []
-        ids: dict[int, list[str]] = {}
+        places: dict[int, pa.Table] = {}
         for part, (table, passages) in zip(
             self._chunks, self._map(lambda part: self._walk(part, position + 1)), strict=True
         ):
             entered, decided = passages[-1].entered, self._decided.get(part.index)
             duplicates = self._duplicates[part.index]
             offers.append(choosing.Offer(part.index, duplicates, chunk.pack(entered), table.num_rows, decided))
-            ids[part.index] = table[schema.SAMPLE_ID].to_pylist()
-        table = choosing.choose(
-            self.run, self.plan, self._prints, position, offers, partial(in_order, self._over_chunks)
-        )
-        chosen = choosing.Chosen(selector, table)
-        for index, known in ids.items():
-            added, before = chosen.of(known), self._decided.get(index)
+            places[part.index] = members.places(part.index, table)
+        over = partial(in_order, self._over_chunks)
+        table = choosing.choose(self.run, self.plan, self._prints, position, offers, over)
+        for index, added in choosing.handed_back(selector, table, places).items():
+            before = self._decided.get(index)
             for name in added.column_names if before else ():
                 before = before.append_column(name, added[name])
             self._decided[index] = before or added
@@ -367,5 +367,6 @@ def take_in_chunk(url: str, plan: Plan, part: Chunk) -> tuple[int, float]:
     rows = take_in((row for item in part.items for row in plan.source.read(item)), plan.intake)
     if rows.num_rows != part.rows:
         raise ConservationError(f"chunk {part.index}: {part.rows} rows were listed and {rows.num_rows} were read")
-    run.write_table(part.images, rows.replace_schema_metadata({chunk.DIGEST: part.digest.encode()}))
+    digest = {chunk.DIGEST: part.digest.encode()}
+    run.write_table(part.images, rows.replace_schema_metadata(digest), IMAGES_READ_AT_ONCE)
     return rows.num_rows, time.perf_counter() - started

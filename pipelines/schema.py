@@ -23,12 +23,17 @@ FORMAT = "format"
 SOURCE = "source"
 """Where the row came from: path inside the source, with ``#row`` or ``#member`` for containers."""
 LICENCE = "licence"
+IMAGES_OF_GROUP = "images"
+"""In a product of groups: the pictures of all members, in the order of their ids."""
 CAPTION = "caption"
 INSTRUCTION = "instruction"
 RESPONSE = "response"
 META = "meta"
 """What else the source holds about the row, as a JSON object."""
 ERROR = "error"
+
+PICTURES = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+"""Encoded pictures with a file name each: a list of what Hugging Face ``datasets`` stores for its ``Image`` feature."""
 
 ERROR_TYPE = pa.struct(
     [

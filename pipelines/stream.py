@@ -22,11 +22,11 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
 from potstill.config import RequestError
-from potstill.pipelines import chunk, schema
+from potstill.pipelines import chunk, members, schema
 from potstill.pipelines.filters.filter import Filter
 from potstill.pipelines.plan import Plan
 from potstill.pipelines.rundir import RunDir
-from potstill.pipelines.stage import Resources, RowStage, apply
+from potstill.pipelines.stage import Resources, RowStage, apply, side_by_side
 from potstill.pipelines.walk import walk
 from potstill.pipelines.worker import CHUNK, STATS, Worker, check_complete
 
@@ -128,12 +128,15 @@ class Segment:
             self.run, self.plan, self.fingerprints, read.index, read.duplicates, sorted(columns), read.decided
         )
         table = table.append_column(CHUNK, pa.array([read.index] * table.num_rows, pa.int32()))
-        if any(schema.IMAGE in stage.reads() for stage in self.stages()):
-            pending = np.any([passage.pending for passage in walk(self.plan, table, self.stop)], axis=0)
+        wanted = {name for stage in self.stages() for name in stage.reads()}
+        pending = np.any([passage.pending for passage in walk(self.plan, table, self.stop)], axis=0)
+        if schema.IMAGE in wanted:
             images = self.run.read_table(chunk.images_file(read.index), [schema.IMAGE])[schema.IMAGE]
             rows = pa.array(np.where(pending, np.asarray(table[schema.ROW]), -1))
             rows = pc.if_else(pc.equal(rows, -1), None, rows)
             table = table.append_column(f"{chunk.INPUT}{schema.IMAGE}", images.take(rows))
+        for name in sorted(name for name in wanted if "." in name):
+            table = table.append_column(name, members.gather(self.run, self.plan, table, name, pending))
         return table
 
     def run_columns(self) -> set[str]:
@@ -169,7 +172,8 @@ class Segment:
                 stages = [self.plan.stages[position] for position in group]
                 args = (self.plan, group, self.run.url, self.attempt)
                 name = "_".join(stage.name for stage in stages)
-                dataset = apply(dataset, StageActor, args, self.plan.resources_of(stages[0]), name)
+                each = [side_by_side(stage, self.plan.resources_of(stage)) for stage in stages]
+                dataset = apply(dataset, StageActor, args, self.plan.resources_of(stages[0]), name, max(each))
             dataset = dataset.map_batches(
                 _commit, fn_args=(self,), batch_size=None, batch_format="pyarrow", num_cpus=IO_CPUS
             )

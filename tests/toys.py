@@ -16,6 +16,7 @@ from potstill.pipelines import schema
 from potstill.pipelines.filters.filter import Filter
 from potstill.pipelines.plan import Plan
 from potstill.pipelines.scorers.clip_score import ClipScore
+from potstill.pipelines.selectors.grouping import Grouping
 from potstill.pipelines.selectors.random_subset import RandomSubset
 from potstill.pipelines.selectors.selector import Choice, Selector
 from potstill.pipelines.stage import RowStage
@@ -131,12 +132,50 @@ class Double(RowStage):
         return {self.name: [2 * value for value in rows[self.column].to_pylist()]}
 
 
+class Pairs(Grouping):
+    """Groups of two, by the value of a column: the largest with the smallest, and so on inwards."""
+
+    kind: Literal["pairs"] = "pairs"
+    column: str = "toy"
+
+    def reads(self):
+        return (self.column,)
+
+    def groups(self, rows, seed):
+        order = np.argsort(rows.numbers(self.column), kind="stable")
+        for place in range(len(order) // 2):
+            yield int(order[-1 - place]), int(order[place])
+
+
+class Sum(RowStage):
+    """Writes the sum over a group's pictures of their bytes, and of a column that a stage wrote before."""
+
+    kind: Literal["sum"] = "sum"
+    calls: str = ""
+
+    def reads(self):
+        return ("pairs.image", "pairs.toy", "pairs.meta")
+
+    def writes(self):
+        return {"bytes": pa.int64(), "toys": pa.int64(), "metas": pa.list_(pa.string())}
+
+    def build(self):
+        return self._call
+
+    def _call(self, rows):
+        if self.calls:
+            Path(self.calls, uuid.uuid4().hex).write_text("\n".join(rows[schema.SAMPLE_ID].to_pylist()))
+        images, toys, metas = (rows[name].to_pylist() for name in self.reads())
+        return {"bytes": [sum(map(len, each)) for each in images], "toys": [sum(each) for each in toys], "metas": metas}
+
+
 class ToyPlan(Plan):
     """A plan that knows the toy stages too."""
 
     stages: tuple[
         Annotated[
-            Toy | Gate | MetaLength | Top | Double | ClipScore | Filter | RandomSubset, Field(discriminator="kind")
+            Toy | Gate | MetaLength | Top | Double | Pairs | Sum | ClipScore | Filter | RandomSubset,
+            Field(discriminator="kind"),
         ],
         ...,
     ] = ()

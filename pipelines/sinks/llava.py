@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, Literal
 
 import pyarrow as pa
@@ -18,7 +18,7 @@ IMAGES = f"{FOLDER}/images"
 
 
 class Llava(Sink):
-    """``llava/llava.json`` with ``id``, ``image`` and ``conversations``; ``llava/images/ID.ext``.
+    """``llava/llava.json`` with ``id``, ``image`` (a list for a group) and ``conversations``; ``llava/images/ID.ext``.
 
     A row without an instruction asks for nothing and shows its caption as the answer.
     """
@@ -32,10 +32,12 @@ class Llava(Sink):
             run.remove(name)
             return
         records = rows.select([each for each in _READS if each in rows.column_names]).to_pylist()
-        for record, image in zip(records, rows[schema.IMAGE], strict=True):
-            file = f"{IMAGES}/{image_name(record[schema.IMAGE_ID], record[schema.FORMAT])}"
-            if not run.exists(file):
-                run.write_bytes(file, image.as_py())
+        for record, images in zip(records, _pictures(rows), strict=True):
+            record["files"] = []
+            for file, image in images:
+                if not run.exists(f"{IMAGES}/{file}"):
+                    run.write_bytes(f"{IMAGES}/{file}", image)
+                record["files"].append(f"images/{file}")
         lines = "".join(json.dumps(_record(record), ensure_ascii=False) + "\n" for record in records)
         run.write_bytes(name, lines.encode())
 
@@ -48,7 +50,8 @@ class Llava(Sink):
             comma = b"[\n"
             for name in names:
                 for line in run.read_bytes(f"{FOLDER}/{name}").splitlines():
-                    used.add(json.loads(line)["image"])
+                    image = json.loads(line)["image"]
+                    used.update([image] if isinstance(image, str) else image)
                     file.write(comma + line)
                     comma = b",\n"
             file.write(b"[]\n" if comma == b"[\n" else b"\n]\n")
@@ -62,14 +65,24 @@ class Llava(Sink):
 _READS = (schema.SAMPLE_ID, schema.IMAGE_ID, schema.FORMAT, *schema.TEXTS)
 
 
+def _pictures(rows: pa.Table) -> Iterator[list[tuple[str, bytes]]]:
+    """Per row, the file name and the bytes of its picture, or of those of its group."""
+    if schema.IMAGES_OF_GROUP in rows.column_names:
+        for group in rows[schema.IMAGES_OF_GROUP]:
+            yield [(image["path"], image["bytes"]) for image in group.as_py()]
+        return
+    for id_, kind, image in zip(*(rows[name] for name in (schema.IMAGE_ID, schema.FORMAT, schema.IMAGE)), strict=True):
+        yield [(image_name(id_.as_py(), kind.as_py()), image.as_py())]
+
+
 def _record(row: Mapping[str, Any]) -> dict[str, Any]:
     asks = row.get(schema.INSTRUCTION)
     answer = row.get(schema.RESPONSE) if asks else row.get(schema.RESPONSE) or row.get(schema.CAPTION)
     return {
         "id": row[schema.SAMPLE_ID],
-        "image": f"images/{image_name(row[schema.IMAGE_ID], row[schema.FORMAT])}",
+        "image": row["files"] if len(row["files"]) > 1 else row["files"][0],
         "conversations": [
-            {"from": "human", "value": f"<image>\n{asks}" if asks else "<image>"},
+            {"from": "human", "value": "\n".join(["<image>"] * len(row["files"]) + ([asks] if asks else []))},
             {"from": "gpt", "value": answer or ""},
         ],
     }

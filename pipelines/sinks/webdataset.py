@@ -19,7 +19,10 @@ FOLDER = "webdataset"
 
 
 class WebDatasetTars(Sink):
-    """``webdataset/part-NNNNN.tar`` with ``SAMPLE_ID.jpg`` (or what it is), ``.txt`` (the caption) and ``.json``."""
+    """``webdataset/part-NNNNN.tar`` with ``SAMPLE_ID.jpg`` (or what it is), ``.txt`` (the caption) and ``.json``.
+
+    The pictures of a group are ``SAMPLE_ID.0.jpg``, ``SAMPLE_ID.1.jpg`` and so on.
+    """
 
     kind: Literal["webdataset"] = "webdataset"
     columns: tuple[str, ...] | None = None
@@ -33,7 +36,8 @@ class WebDatasetTars(Sink):
         if rows.num_rows == 0:
             run.remove(name)
             return
-        names = [each for each in chosen(rows.schema, self.columns, embeddings=self.embeddings) if each != schema.IMAGE]
+        out = chosen(rows.schema, self.columns, embeddings=self.embeddings)
+        names = [each for each in out if each not in (schema.IMAGE, schema.IMAGES_OF_GROUP)]
         run.write(name, lambda file: _fill(file, rows, names))
 
     def finish(self, run: RunDir, chunks: Sequence[int], card: Mapping[str, Any]) -> None:
@@ -54,8 +58,11 @@ def _members(rows: pa.Table, names: Sequence[str]) -> Iterator[tuple[str, bytes]
     for row in rows.to_batches(max_chunksize=64):
         for record in row.to_pylist():
             key = record[schema.SAMPLE_ID]
-            extension = image_name(record[schema.IMAGE_ID], record[schema.FORMAT]).rpartition(".")[2]
-            yield f"{key}.{extension}", record[schema.IMAGE]
+            alone = {"path": image_name(record[schema.IMAGE_ID], record[schema.FORMAT]), "bytes": record[schema.IMAGE]}
+            images = record.get(schema.IMAGES_OF_GROUP) or [alone]
+            for number, image in enumerate(images):
+                extension = image["path"].rpartition(".")[2]
+                yield f"{key}.{f'{number}.' if len(images) > 1 else ''}{extension}", image["bytes"]
             texts = [record.get(schema.INSTRUCTION), record.get(schema.RESPONSE)]
             text = record.get(schema.CAPTION) or "\n".join(each for each in texts if each)
             yield f"{key}.txt", text.encode()

@@ -2,6 +2,7 @@
 
 import json
 
+import datasets
 import pyarrow.parquet as pq
 import pytest
 
@@ -213,3 +214,59 @@ def test_a_choice_stands_until_its_rows_or_settings_change_and_so_does_what_was_
     fresh = run_plan(plan(source, stages(4, sorted(sizes)[0] + 1)), str(tmp_path / "fresh"))
     assert shrunk["content_hash"] == fresh["content_hash"]
     assert len(computed(calls)) >= before
+
+
+def jsonl_source(folder, metas):
+    """Pictures of different sizes with a ``meta`` each, in one JSON lines file."""
+    folder.mkdir(exist_ok=True)
+    for number in range(len(metas)):
+        (folder / f"{number}.png").write_bytes(png((number, 0, 0), (20 + number, 20)))
+    lines = [json.dumps({"image": f"{number}.png", "note": meta}) for number, meta in enumerate(metas)]
+    (folder / "rows.jsonl").write_text("\n".join(lines))
+    return {"kind": "jsonl", "path": str(folder / "rows.jsonl")}
+
+
+def test_a_group_goes_on_as_one_row_that_sees_all_its_members(ray_session, tmp_path, calls):
+    source, out = jsonl_source(tmp_path / "in", [f"note {n}" for n in range(9)]), tmp_path / "out"
+    stages = [{"kind": "toy"}, {"kind": "pairs"}, {"kind": "sum", "calls": str(calls)}]
+    sinks = [{"kind": "parquet"}, {"kind": "llava"}, {"kind": "webdataset"}]
+
+    def go(**changes):
+        tree = {"source": source, "stages": stages, "run": {"chunk_rows": 4}, "sinks": sinks} | changes
+        return run_plan(ToyPlan.model_validate(tree), str(out))
+
+    result = go()
+    pairs = step(result, "pairs")
+    assert (pairs["in"], pairs["kept"], pairs["dropped"]) == (9, 4, {"grouped": 4, "alone": 1})
+    dataset = datasets.load_dataset("parquet", data_files=str(out / "dataset/*.parquet"), split="train")
+    for row in dataset:
+        assert row["images"][0] == row["image"]
+        assert [image.size[0] for image in row["images"]] == [20 + int(meta[-3]) for meta in row["metas"]]
+    raw = [row for part in (out / "dataset").glob("*.parquet") for row in pq.read_table(part).to_pylist()]
+    for row in raw:
+        sizes = [len(image["bytes"]) for image in row["images"]]
+        assert row["bytes"] == row["toys"] == sum(sizes)
+        assert len(row["pairs_ids"]) == 2
+        assert row["pairs_ids"][0] == row["sample_id"]
+    told = json.loads((out / "llava/llava.json").read_text())
+    assert [turn["conversations"][0]["value"] for turn in told] == ["<image>\n<image>"] * 4
+    assert all((out / "llava" / image).exists() for turn in told for image in turn["image"])
+    before = len(computed(calls))
+    assert go()["content_hash"] == result["content_hash"]
+    assert len(computed(calls)) == before == 4
+
+
+def test_a_group_is_computed_anew_when_what_it_reads_of_a_member_has_changed(ray_session, tmp_path, calls):
+    metas = [f"note {n}" for n in range(4)]
+    out = str(tmp_path / "out")
+    stages = [{"kind": "toy"}, {"kind": "pairs"}, {"kind": "sum", "calls": str(calls)}]
+
+    def go():
+        tree = {"source": jsonl_source(tmp_path / "in", metas), "stages": stages, "run": {"chunk_rows": 2}}
+        return run_plan(ToyPlan.model_validate(tree), out)
+
+    first = go()
+    metas[0] = "another note"
+    second = go()
+    assert second["content_hash"] != first["content_hash"]
+    assert len(computed(calls)) == 2 + 1

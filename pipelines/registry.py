@@ -1,0 +1,40 @@
+"""Every source, stage and sink that a plan may name. Adding a unit adds it here."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from potstill.pipelines.filters.filter import Filter
+from potstill.pipelines.scorers.clip_score import ClipScore
+from potstill.pipelines.scorers.image_stats import ImageStats
+from potstill.pipelines.scorers.phash import PerceptualHash
+from potstill.pipelines.selectors.random_subset import RandomSubset
+from potstill.pipelines.sinks.llava import Llava
+from potstill.pipelines.sinks.parquet import Parquet
+from potstill.pipelines.sinks.webdataset import WebDatasetTars
+from potstill.pipelines.sources.folder import Folder
+from potstill.pipelines.sources.jsonl import Jsonl
+from potstill.pipelines.sources.parquet import ParquetFiles
+from potstill.pipelines.sources.webdataset import WebDataset
+from potstill.pipelines.synthesizers.answers import Answers
+from potstill.pipelines.synthesizers.choose import Choose
+from potstill.pipelines.synthesizers.claim_judge import ClaimJudge
+from potstill.pipelines.synthesizers.metric_judge import MetricJudge
+from potstill.pipelines.synthesizers.oasis import OasisInstruct, OasisJudge
+from potstill.pipelines.synthesizers.pair_judge import PairJudge
+from potstill.pipelines.synthesizers.preference import Preference
+from potstill.pipelines.synthesizers.prompt import PromptChain
+from potstill.pipelines.synthesizers.rank_judge import RankJudge
+from potstill.pipelines.synthesizers.respond import Respond
+from potstill.pipelines.synthesizers.scene_programs import ScenePrograms
+from potstill.pipelines.synthesizers.verified_caption import VerifiedCaption
+
+AnySource = Annotated[Folder | Jsonl | ParquetFiles | WebDataset, Field(discriminator="kind")]
+AnyStage = Annotated[
+    Answers | Choose | ClaimJudge | ClipScore | Filter | ImageStats | MetricJudge | OasisInstruct | OasisJudge
+    | PairJudge | PerceptualHash | Preference | PromptChain | RandomSubset | RankJudge | Respond | ScenePrograms
+    | VerifiedCaption, Field(discriminator="kind"),
+]  # fmt: skip
+AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind")]
