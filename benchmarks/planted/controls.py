@@ -19,8 +19,6 @@ from potstill.models.tiny.scenes import CONCEPTS
 CHAT: Final = Path(pictures.__file__).parents[2] / "models" / "tiny" / "chat"
 TOWER_SIDE: Final = 96  # pixels that the chat model's image tower sees
 STRENGTHS: Final = (0.001, 0.01, 0.1, 1.0)  # of the ridge, chosen for each arm on validation scenes
-VALIDATION: Final = 300  # clean scenes of another seed
-TEST: Final = 600
 SHARE: Final = 0.9  # of the selection that one round trains on, so that both arms vary from round to round
 
 
@@ -82,7 +80,7 @@ def features(images: Sequence[bytes]) -> np.ndarray:
 
 
 def ridge(x: np.ndarray, y: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (d + 0, c) and bias (c,) of a linear map from x (n, d) to y (n, c), penalised by ``strength`` x n."""
+    """Weights (d, c) and bias (c,) of a linear map from x (n, d) to y (n, c), penalised by ``strength`` x n."""
     middle, spread = x.mean(0), x.std(0) + 1e-6
     z = (x - middle) / spread
     weights = np.linalg.solve(z.T @ z + strength * len(x) * np.eye(z.shape[1]), z.T @ (y - y.mean(0)))
@@ -106,19 +104,22 @@ def train_and_test(train: tuple[np.ndarray, np.ndarray], held: list[tuple[np.nda
     return score(max(STRENGTHS, key=lambda strength: score(strength, held[0])), held[1])
 
 
-def against_random(rows: Sequence[Outcome], folder: Path, seed: int, rounds: int = 10) -> dict[str, Any]:
+def against_random(
+    rows: Sequence[Outcome], folder: Path, seed: int, *, rounds: int = 10, validation: int = 300, test: int = 600
+) -> dict[str, Any]:
     """Which objects are in a picture, learnt from the captions kept against as many drawn at random.
 
     The random arm draws from all rows that could be trained on: the file decodes and the caption names an object. Every
-    round draws anew in both arms. Test scenes are clean and of another seed.
+    round draws anew in both arms. ``validation`` and ``test`` scenes are clean and of another seed. Returns numbers of
+    rows, and recalls: of all usable rows, and as (mean, standard deviation over the rounds) of the arms and their gap.
     """
     captions = [json.loads(line)["caption"] for line in (folder / "pairs.jsonl").read_text("utf-8").splitlines()]
     usable = [i for i, row in enumerate(rows) if not _unreadable(row) and named(captions[i]).any()]
     x = features([(folder / rows[i].truth["path"]).read_bytes() for i in usable])
     y = np.stack([named(captions[i]) for i in usable])
-    fresh = corpus(seed + 1_000_000, {CLEAN: VALIDATION + TEST})
+    fresh = corpus(seed + 1_000_000, {CLEAN: validation + test})
     held_x, held_y = features([row.data for row in fresh]), np.stack([named(row.caption) for row in fresh])
-    held = [(held_x[part], held_y[part]) for part in (slice(VALIDATION), slice(VALIDATION, None))]
+    held = [(held_x[part], held_y[part]) for part in (slice(validation), slice(validation, None))]
     kept = np.flatnonzero([rows[i].kept for i in usable])
     size = int(SHARE * len(kept))
     scores: dict[str, list[float]] = {"selected": [], "random": []}
