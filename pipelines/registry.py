@@ -10,6 +10,7 @@ from potstill.pipelines.filters.filter import Filter
 from potstill.pipelines.scorers.clip_score import ClipScore
 from potstill.pipelines.scorers.image_stats import ImageStats
 from potstill.pipelines.scorers.phash import PerceptualHash
+from potstill.pipelines.scorers.text_stats import TextStats
 from potstill.pipelines.selectors.random_subset import RandomSubset
 from potstill.pipelines.sinks.llava import Llava
 from potstill.pipelines.sinks.parquet import Parquet
@@ -35,6 +36,6 @@ AnySource = Annotated[Folder | Jsonl | ParquetFiles | WebDataset, Field(discrimi
 AnyStage = Annotated[
     Answers | Choose | ClaimJudge | ClipScore | Filter | ImageStats | MetricJudge | OasisInstruct | OasisJudge
     | PairJudge | PerceptualHash | Preference | PromptChain | RandomSubset | RankJudge | Respond | ScenePrograms
-    | VerifiedCaption, Field(discriminator="kind"),
+    | TextStats | VerifiedCaption, Field(discriminator="kind"),
 ]  # fmt: skip
 AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind")]
