@@ -1,8 +1,9 @@
 """A condition over columns, written as in Python, evaluated on whole Arrow columns.
 
 Allowed: column names, numbers, strings, ``True``/``False``, ``+ - * /``, comparisons (chained too), ``in (…)``,
-``and or not``, ``is None`` / ``is not None``, and ``length(column)`` (characters). Null follows Kleene's logic: a
-comparison with null is null. Nothing is ever handed to Python's ``eval``.
+``and or not``, ``is None`` / ``is not None``, ``length(column)`` (characters) and ``folder(column)`` (a path without
+its last part: ``a/b`` of ``a/b/1.jpg``, ``a/x.tar`` of ``a/x.tar#7``). Null follows Kleene's logic: a comparison with
+null is null. Nothing is ever handed to Python's ``eval``.
 """
 
 from __future__ import annotations
@@ -23,20 +24,44 @@ _COMPARE = {
     ast.Gt: pc.greater,
     ast.GtE: pc.greater_equal,
 }
-_ALLOWED = "column names, numbers, strings, + - * /, comparisons, in (...), and, or, not, is None, length(column)"
+_FUNCTIONS = {
+    "length": pc.utf8_length,
+    "folder": lambda path: pc.replace_substring_regex(path, r"(^|[/#])[^/#]*$", ""),
+}
+ALLOWED = (
+    "column names, numbers, strings, + - * /, comparisons, in (...), and, or, not, is None, length(column), "
+    "folder(column)"
+)
+DEEPEST = 100
+DEEP = f"it is nested more than {DEEPEST} levels deep"
+OVER_ROWS = ("quantile", "rank", "top", "top_fraction", "count", "mean", "std")
+"""Functions of the kind ``set_filter``."""
 
 
 def parse(text: str) -> ast.expr:
     """The condition as a checked syntax tree. Raises ``ValueError`` that names what is not allowed."""
-    try:
-        tree = ast.parse(text.strip(), mode="eval").body
-    except SyntaxError as error:
-        raise ValueError(f"{text!r} is not a condition: {error.msg}; allowed: {_ALLOWED}") from None
-    _check(tree, text)
+    tree = read(text)
+    check(tree, text)
     return tree
 
 
-def _check(node: ast.expr, text: str) -> None:
+def read(text: str) -> ast.expr:
+    """The condition as a syntax tree, unchecked. Raises ``ValueError`` when it is none."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        why = error.msg if isinstance(error, SyntaxError) else DEEP
+        raise ValueError(f"{text!r:.200} is not a condition: {why}; allowed: {ALLOWED}") from None
+    level, depth = [tree], 0
+    while level:
+        level, depth = [child for node in level for child in ast.iter_child_nodes(node)], depth + 1
+        if depth > DEEPEST:
+            raise ValueError(f"{text!r:.200} is not a condition: {DEEP}")
+    return tree
+
+
+def check(node: ast.expr, text: str, allowed: str = ALLOWED) -> None:
+    """Raises ``ValueError`` that quotes the part of ``text`` that is not allowed, and says what is."""
     match node:
         case ast.Name() | ast.Constant(value=bool() | int() | float() | str()):
             return
@@ -54,12 +79,17 @@ def _check(node: ast.expr, text: str) -> None:
             children = [left, items]
         case ast.Compare(left=left, ops=ops, comparators=others) if all(type(op) in _COMPARE for op in ops):
             children = [left, *others]
-        case ast.Call(func=ast.Name(id="length"), args=[ast.Name()], keywords=[]):
+        case ast.Call(func=ast.Name(id=name), args=[ast.Name()], keywords=[]) if name in _FUNCTIONS:
             return
+        case ast.Call(func=ast.Name(id=name)) if name in OVER_ROWS:
+            raise ValueError(
+                f"{text!r}: {ast.unparse(node)!r} looks at all rows, and a filter sees one row at a time; make the "
+                "stage `kind: set_filter`, which takes the same conditions and these functions too"
+            )
         case _:
-            raise ValueError(f"{text!r}: {ast.unparse(node)!r} is not allowed; allowed: {_ALLOWED}")
+            raise ValueError(f"{text!r}: {ast.unparse(node)!r} is not allowed; allowed: {allowed}")
     for child in children:
-        _check(child, text)
+        check(child, text, allowed)
 
 
 def _is_constant(node: ast.expr) -> bool:
@@ -80,12 +110,7 @@ def evaluate(tree: ast.expr, columns: Mapping[str, Any], rows: int) -> pa.Array:
 
     Raises ``ValueError`` when the columns' types do not fit the condition.
     """
-    try:
-        result = _value(tree, columns)
-    except (pa.ArrowException, OverflowError) as error:
-        raise ValueError(f"{ast.unparse(tree)!r} does not fit its columns: {error}") from error
-    if isinstance(result, pa.ChunkedArray):
-        result = result.combine_chunks()
+    result = value(tree, columns)
     if pa.types.is_null(result.type):
         return pa.nulls(rows, pa.bool_())
     if not pa.types.is_boolean(result.type):
@@ -93,13 +118,22 @@ def evaluate(tree: ast.expr, columns: Mapping[str, Any], rows: int) -> pa.Array:
     return pa.array([result.as_py()] * rows, pa.bool_()) if isinstance(result, pa.Scalar) else result
 
 
+def value(tree: ast.expr, columns: Mapping[str, Any]) -> pa.Array | pa.Scalar:
+    """What a part of a condition comes to: an array, or a scalar where it names no column. Raises as above."""
+    try:
+        result = _value(tree, columns)
+    except (pa.ArrowException, OverflowError) as error:
+        raise ValueError(f"{ast.unparse(tree)!r} does not fit its columns: {error}") from error
+    return result.combine_chunks() if isinstance(result, pa.ChunkedArray) else result
+
+
 def _value(node: ast.expr, columns: Mapping[str, Any]) -> Any:
     match node:
         case ast.Name(id=name):
             column = columns[name]
             return pc.cast(column, pa.float32()) if pa.types.is_float16(column.type) else column
-        case ast.Constant(value=value):
-            return pa.scalar(value)
+        case ast.Constant(value=constant):
+            return pa.scalar(constant)
         case ast.BoolOp(op=op, values=parts):
             join = pc.and_kleene if isinstance(op, ast.And) else pc.or_kleene
             result = _typed(_value(parts[0], columns), pa.bool_())
@@ -121,9 +155,9 @@ def _value(node: ast.expr, columns: Mapping[str, Any]) -> Any:
             left=left, ops=[ast.In() | ast.NotIn() as op], comparators=[ast.Tuple() | ast.List() as items]
         ):
             values = pa.array([ast.literal_eval(item) for item in items.elts])
-            value = _typed(_value(left, columns), values.type)
-            found = pc.is_in(value, value_set=values)
-            found = pc.if_else(pc.is_valid(value), found, pa.scalar(None, pa.bool_()))
+            asked = _typed(_value(left, columns), values.type)
+            found = pc.is_in(asked, value_set=values)
+            found = pc.if_else(pc.is_valid(asked), found, pa.scalar(None, pa.bool_()))
             return found if isinstance(op, ast.In) else pc.invert(found)
         case ast.Compare(left=left, ops=ops, comparators=others):
             values = [_value(part, columns) for part in (left, *others)]
@@ -132,11 +166,11 @@ def _value(node: ast.expr, columns: Mapping[str, Any]) -> Any:
             for link in links[1:]:
                 result = pc.and_kleene(result, link)
             return result
-        case ast.Call(args=[ast.Name(id=name)]):
-            return pc.utf8_length(_typed(columns[name], pa.string()))
+        case ast.Call(func=ast.Name(id=function), args=[ast.Name(id=name)]):
+            return _FUNCTIONS[function](_typed(columns[name], pa.string()))
     raise AssertionError(ast.dump(node))
 
 
-def _typed(value: Any, kind: pa.DataType) -> Any:
+def _typed(column: Any, kind: pa.DataType) -> Any:
     """A column without a type (null everywhere, or not computed yet) as one of ``kind``; any other as it is."""
-    return pc.cast(value, kind) if pa.types.is_null(value.type) else value
+    return pc.cast(column, kind) if pa.types.is_null(column.type) else column

@@ -36,21 +36,27 @@ class Filter(Stage):
         return value
 
     @cached_property
-    def _conditions(self) -> dict[str, ast.expr]:
+    def conditions(self) -> dict[str, ast.expr]:
+        """Reason -> condition, as :mod:`expression` evaluates it."""
         return {reason: expression.parse(text) for reason, text in self.keep.items()}
 
     def reads(self) -> tuple[str, ...]:
         """Columns that the conditions name."""
-        return tuple(sorted({name for tree in self._conditions.values() for name in expression.names(tree)}))
+        return tuple(sorted({name for tree in self.conditions.values() for name in expression.names(tree)}))
 
     def decide(self, columns: Mapping[str, pa.ChunkedArray | pa.Array], rows: int) -> np.ndarray:
         """Why each row is dropped: object array of ``rows`` reasons, ``None`` for a kept row."""
-        reasons = np.full(rows, None, dtype=object)
-        for reason, tree in self._conditions.items():
-            holds = expression.evaluate(tree, columns, rows)
-            unknown = np.asarray(holds.is_null())
-            fails = ~np.asarray(holds.fill_null(True))
-            first = np.equal(reasons, None)
-            reasons[first & fails] = reason
-            reasons[first & unknown] = f"{reason}_unknown"
-        return reasons
+        return first_failed(self.conditions, columns, rows)
+
+
+def first_failed(conditions: Mapping[str, ast.expr], columns: Mapping[str, Any], rows: int) -> np.ndarray:
+    """Per row the reason of the first condition that does not hold, or cannot be told; ``None`` where all hold."""
+    reasons = np.full(rows, None, dtype=object)
+    for reason, tree in conditions.items():
+        holds = expression.evaluate(tree, columns, rows)
+        unknown = np.asarray(holds.is_null())
+        fails = ~np.asarray(holds.fill_null(True))
+        first = np.equal(reasons, None)
+        reasons[first & fails] = reason
+        reasons[first & unknown] = f"{reason}_unknown"
+    return reasons

@@ -26,6 +26,8 @@ class Choice:
     """Why rows were dropped: object (n,) of words, read where ``keep`` is false. None: ``not_selected``."""
     columns: Mapping[str, pa.Array] = field(default_factory=dict)
     """What the stage promised to write: one value per row, null where it has nothing to say."""
+    evidence: Mapping[str, pa.Array] = field(default_factory=dict)
+    """Numbers that it was decided by, one per row: they stand in ``decisions/`` and ``potstill explain`` shows them."""
 
 
 class Selector(Stage):

@@ -42,6 +42,14 @@ def test_blocks_are_mapped_in_order_with_the_positions_of_their_rows():
     assert found == [([2, 0], 113), ([1], 105)]
 
 
+def test_several_columns_take_one_reading():
+    part = Part([id_(2), id_(1)], size=[20, 10], name=["b", "a"])
+    found = RowSet([part]).columns(["name", "size"])
+    assert {name: values.to_pylist() for name, values in found.items()} == {"name": ["a", "b"], "size": [10, 20]}
+    assert part.reads == 2  # the ids, and all columns at once
+    assert RowSet([part]).columns([]) == {}
+
+
 def _sum(table, more):
     return sum(table["size"].to_pylist()) + more
 
