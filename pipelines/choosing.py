@@ -124,7 +124,7 @@ def _as_table(selector: Selector, rows: RowSet, choice: Choice) -> pa.Table:
             f"selector {selector.name} promised columns {sorted(promised)} and wrote {sorted(choice.columns)}"
         )
     reasons = np.full(len(rows), NOT_SELECTED, object) if choice.reasons is None else choice.reasons.copy()
-    for name, values in {"keep": choice.keep, "reasons": reasons, **choice.columns}.items():
+    for name, values in {"keep": choice.keep, "reasons": reasons, **choice.columns, **choice.evidence}.items():
         if len(values) != len(rows):
             raise ConservationError(
                 f"selector {selector.name}: {len(rows)} rows were offered and {len(values)} values of {name} came back"
@@ -135,6 +135,7 @@ def _as_table(selector: Selector, rows: RowSet, choice: Choice) -> pa.Table:
         "keep": pa.array(np.asarray(choice.keep, bool)),
         "reason": pa.array(reasons, pa.string()),
         **{name: pa.array(choice.columns[name], kind) for name, kind in promised.items()},
+        **choice.evidence,
     })  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import pytest
 from potstill.pipelines.choosing import Chosen, Offer, _as_table, _blocks
 from potstill.pipelines.chunk import ConservationError
 from potstill.pipelines.rowset import RowSet
+from potstill.pipelines.selectors.random_subset import RandomSubset
 from potstill.pipelines.selectors.selector import Choice
 from tests.toys import Top
 
@@ -25,6 +26,16 @@ def test_a_choice_is_a_table_by_id_with_reasons_for_dropped_rows_only():
         {"sample_id": id_(2), "keep": False, "reason": "near", "top_place": 1},
         {"sample_id": id_(3), "keep": True, "reason": None, "top_place": 0},
     ]
+
+
+def test_what_a_choice_was_made_by_stands_beside_it_and_is_not_handed_back():
+    choice = Choice(np.array([True, False, True]), evidence={"mean(toy)": pa.array([20.0] * 3)})
+    table = _as_table(RandomSubset(budget=2), ROWS, choice)
+    assert table["mean(toy)"].to_pylist() == [20.0] * 3
+    assert Chosen(RandomSubset(budget=2), table).of([id_(1)]).column_names == ["_why_random_subset"]
+    short = Choice(np.ones(3, bool), evidence={"mean(toy)": pa.array([20.0])})
+    with pytest.raises(ConservationError, match=r"3 rows were offered and 1 values of mean\(toy\) came back"):
+        _as_table(RandomSubset(budget=2), ROWS, short)
 
 
 def test_without_reasons_a_dropped_row_was_not_selected():
