@@ -57,6 +57,11 @@ class RowSet:
         return len(self.ids)
 
     @property
+    def has_scratch(self) -> bool:
+        """Whether there is a scratch folder: not for rows held in memory."""
+        return self._scratch is not None
+
+    @property
     def scratch(self) -> RunDir:
         """A folder that every worker sees, for what does not fit into memory; it goes when the stage has chosen."""
         if self._scratch is None:

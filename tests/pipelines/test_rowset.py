@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from potstill.pipelines.rowset import RowSet, in_order, vectors
+from potstill.pipelines.rundir import RunDir
 
 
 class Part:
@@ -91,7 +92,9 @@ def test_no_rows_are_a_set_too():
     assert list(RowSet([]).map(_sum, ["size"])) == []
 
 
-def test_rows_held_in_memory_have_no_scratch_folder():
+def test_rows_held_in_memory_have_no_scratch_folder(tmp_path):
+    assert RowSet([], scratch=RunDir(tmp_path)).has_scratch
+    assert not RowSet.of([]).has_scratch
     with pytest.raises(ValueError, match="no scratch folder"):
         RowSet.of([]).scratch  # noqa: B018
 
