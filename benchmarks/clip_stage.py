@@ -21,11 +21,12 @@ from PIL import Image
 
 from benchmarks.common import print_table, seconds, write_pictures
 from potstill.pipelines import schema
+from potstill.pipelines.notes import Note
 from potstill.pipelines.plan import Plan
 from potstill.pipelines.rundir import RunDir
 from potstill.pipelines.runner import run_plan
 from potstill.pipelines.scorers.clip_score import ClipScore
-from potstill.pipelines.worker import Note, compute
+from potstill.pipelines.worker import compute
 
 
 def bare_loop(pictures: list[bytes], texts: list[str], batch: int) -> None:

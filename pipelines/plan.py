@@ -79,11 +79,13 @@ class Plan(Settings):
         return stages
 
     @model_validator(mode="after")
-    def _resources_name_stages(self) -> Plan:
-        names = [stage.name for stage in self.stages if isinstance(stage, RowStage)]
-        for name in self.resources:
-            if name not in names:
-                raise ValueError(f"resources.{name}: no stage of that name computes rows; stages: {', '.join(names)}")
+    def _resources_fit_stages(self) -> Plan:
+        stages = {stage.name: stage for stage in self.row_stages()}
+        for name, resources in self.resources.items():
+            if name not in stages:
+                raise ValueError(f"resources.{name}: no stage of that name computes rows; stages: {', '.join(stages)}")
+            if (resources.chunks_in_flight or 1) > 1 and stages[name].chunks_in_flight() == 1:
+                raise ValueError(f"resources.{name}.chunks_in_flight: it takes one chunk at a time; leave it out")
         return self
 
     @model_validator(mode="after")

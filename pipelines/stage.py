@@ -45,6 +45,9 @@ class Resources(Settings):
     """Custom Ray resources per actor."""
     batch_rows: int | None = Field(default=None, ge=1)
     """Rows handed to the stage in one call, instead of the stage's own default."""
+    chunks_in_flight: int | None = Field(default=None, ge=1, le=64)
+    """Chunks that an actor works on at the same time, instead of the stage's own default. A stage that takes one chunk
+    at a time keeps to one."""
     barrier: bool = False
     """Finish everything before this stage first, and give back its actors."""
     python: str | None = None
@@ -54,7 +57,8 @@ class Resources(Settings):
 
     def pool(self) -> tuple[Any, ...]:
         """What must be equal for two stages to share their actors."""
-        return tuple(sorted(self.model_dump(exclude={"batch_rows", "barrier"}, mode="json").items(), key=str))
+        aside = {"batch_rows", "chunks_in_flight", "barrier"}
+        return tuple(sorted(self.model_dump(exclude=aside, mode="json").items(), key=str))
 
     def needs(self) -> dict[str, float]:
         """Ray resources that the smallest pool takes."""
@@ -98,6 +102,12 @@ class RowStage(Stage):
     def writes(self) -> Mapping[str, pa.DataType | None]:
         """Columns that the built function returns; type None is taken from the result (an embedding's width)."""
 
+    def chunks_in_flight(self) -> int:
+        """Chunks that one actor works on at the same time, each in a thread of its own. More than 1 promises that the
+        built function may be called from several threads, and that a row's result does not depend on rows beside it.
+        """
+        return 1
+
     def gate(self) -> str | None:
         """The written column, if any, that holds the reason why a row must go no further (null: it goes on)."""
         return None
@@ -111,13 +121,25 @@ class RowStage(Stage):
         """Load what the stage needs, on the worker, and return the function of a batch."""
 
 
-def apply(dataset: Dataset, worker: type, args: tuple[Any, ...], resources: Resources, name: str) -> Dataset:
-    """The dataset's blocks through a pool of actors of class ``worker``; a block is one chunk and stays whole."""
+def side_by_side(stage: RowStage, resources: Resources) -> int:
+    """Chunks of which a stage's function is called at the same time in one actor."""
+    own = stage.chunks_in_flight()
+    return (resources.chunks_in_flight or own) if own > 1 else 1
+
+
+def apply(
+    dataset: Dataset, worker: type, args: tuple[Any, ...], resources: Resources, name: str, chunks: int = 1
+) -> Dataset:
+    """The dataset's blocks through a pool of actors of class ``worker``; a block is one chunk and stays whole.
+
+    Each actor is called for ``chunks`` blocks at the same time, and has as many more waiting.
+    """
     from ray.data import ActorPoolStrategy
 
-    size = {"size": resources.actors}
+    size: dict[str, Any] = {"size": resources.actors}
     if resources.max_actors:
         size = {"min_size": resources.actors, "max_size": max(resources.actors, resources.max_actors)}
+    size |= {"max_concurrent_calls_per_actor": chunks, "max_tasks_in_flight_per_actor": 2 * chunks}
     environment: dict[str, Any] = {}
     if resources.env:
         environment["env_vars"] = resources.env
@@ -126,7 +148,7 @@ def apply(dataset: Dataset, worker: type, args: tuple[Any, ...], resources: Reso
     return dataset.map_batches(
         type(name, (worker,), {}),
         fn_constructor_args=args,
-        compute=ActorPoolStrategy(**size),
+        compute=ActorPoolStrategy(**size, enable_true_multi_threading=chunks > 1),
         batch_size=None if not resources.num_gpus else 2**31,
         batch_format="pyarrow",
         num_cpus=resources.num_cpus,

@@ -1,8 +1,10 @@
 """Running row stages over one chunk's table: only the rows that need it, in batches, losing nothing.
 
 A batch that raises is cut in halves until the rows that raise stand alone; those go to quarantine. A batch that kills
-its worker leaves a note behind: its rows are then tried one by one, and a row that kills its worker a second time goes
-to quarantine as well.
+its worker leaves a note behind: its rows are then computed alone, in ever smaller groups, and a row that kills its
+worker once more when it stands alone goes to quarantine as well.
+
+Several chunks may be on their way through one worker, each in a thread of its own.
 """
 
 from __future__ import annotations
@@ -10,8 +12,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,17 +23,16 @@ import pyarrow as pa
 
 from potstill.pipelines import schema
 from potstill.pipelines.chunk import DONE, ConservationError
+from potstill.pipelines.notes import NOTES, Note, Turns
 from potstill.pipelines.plan import Plan
 from potstill.pipelines.rundir import RunDir
-from potstill.pipelines.stage import BatchFn, RowStage, WorkerFault
+from potstill.pipelines.stage import BatchFn, RowStage, WorkerFault, side_by_side
 from potstill.pipelines.walk import read, walk
 
 CHUNK = "_chunk"
 """Column, in a table on its way through the actors, with the chunk's number."""
 STATS = "_stats"
 """Column with a JSON object: per stage, rows computed and seconds."""
-NOTES = ".inflight"
-"""Folder of the notes about batches that are being computed."""
 MESSAGE_LIMIT = 2000
 WORKER_FAULT_EXIT = 70
 
@@ -41,11 +44,18 @@ class ContractError(Exception):
 
 
 class WorkerDied(Exception):
-    """The process that computed this row ended before it could answer, twice."""
+    """The process that computed this row ended before it could answer, at last with no other row beside it."""
+
+    def __init__(self, deaths: int) -> None:
+        super().__init__(f"the worker process died {deaths} times with this row, at last alone; see the cluster's logs")
+        self.deaths = deaths
 
 
 class Worker:
-    """Stages of one actor, built once, applied to the tables of chunks."""
+    """Stages of one actor, built once, applied to the tables of chunks. Safe to call from several threads.
+
+    A stage that works on one chunk at a time is never called twice at once, nor are two such stages.
+    """
 
     def __init__(self, plan: Plan, positions: Sequence[int], run: RunDir, attempt: str) -> None:
         self._plan, self._positions, self._run, self._attempt = plan, positions, run, attempt
@@ -55,6 +65,12 @@ class Worker:
             for position, stage in zip(positions, stages, strict=True)
             if isinstance(stage, RowStage)
         }
+        self._turns, self._clocks = Turns(), {position: Clock() for position in positions}
+        one = threading.Lock()
+        self._lanes: dict[int, AbstractContextManager[Any]] = {}
+        for position, stage in zip(positions, stages, strict=True):
+            most = side_by_side(stage, plan.resources_of(stage)) if isinstance(stage, RowStage) else 1
+            self._lanes[position] = threading.BoundedSemaphore(most) if most > 1 else one
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """The chunk with what its pending rows lacked."""
@@ -65,47 +81,43 @@ class Worker:
     def _advance(self, table: pa.Table, position: int) -> pa.Table:
         stage = self._plan.stages[position]
         assert isinstance(stage, RowStage)
-        started = time.perf_counter()
         pending = walk(self._plan, table, position + 1)[-1].pending
         if not pending.any():
             return table
-        columns = {name: table[name] for name in (schema.SAMPLE_ID, schema.IMAGE_ID)}
-        columns |= read(self._plan, position, table, stage.reads())
-        rows = pa.table(columns).filter(pa.array(pending))
-        note = Note(self._run, f"{NOTES}/{self._attempt}/{stage.name}-{table[CHUNK][0].as_py()}.json")
-        size = self._plan.resources_of(stage).batch_rows or stage.batch_rows
-        outputs, errors = compute(stage, self._built[position], rows, size, note)
-        table = _merge(table, pending, stage, outputs, errors)
-        seconds = time.perf_counter() - started
-        return _add_stats(table, stage.name, {"rows": rows.num_rows, "seconds": seconds})
+        with self._lanes[position], self._clocks[position].run() as seconds:
+            columns = {name: table[name] for name in (schema.SAMPLE_ID, schema.IMAGE_ID)}
+            columns |= read(self._plan, position, table, stage.reads())
+            rows = pa.table(columns).filter(pa.array(pending))
+            name = f"{NOTES}/{self._attempt}/{stage.name}-{table[CHUNK][0].as_py()}.json"
+            size = self._plan.resources_of(stage).batch_rows or stage.batch_rows
+            outputs, errors = compute(stage, self._built[position], rows, size, Note(self._run, name, self._turns))
+            table = _merge(table, pending, stage, outputs, errors)
+        return _add_stats(table, stage.name, {"rows": rows.num_rows, "seconds": seconds()})
 
 
-class Note:
-    """What a chunk's batches have done to their workers so far, kept where the next worker finds it."""
+class Clock:
+    """Shares time out among the calls that run at once, so that their seconds add up to those in which any ran."""
 
-    def __init__(self, run: RunDir, name: str) -> None:
-        self._run, self._name = run, name
-        found = run.read_json(name) if run.exists(name) else {}
-        self.suspects: set[str] = set(found.get("suspects", ()))
-        self.poison: set[str] = set(found.get("poison", ()))
-        died = found.get("running", ())
-        if len(died) == 1 and died[0] in self.suspects:
-            self.suspects.discard(died[0])
-            self.poison.add(died[0])
-        else:
-            self.suspects |= set(died)
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running, self._each, self._at = 0, 0.0, 0.0
 
-    def running(self, ids: Sequence[str]) -> None:
-        """Remember what is about to be computed."""
-        state = {"running": list(ids), "suspects": sorted(self.suspects), "poison": sorted(self.poison)}
-        self._run.write_bytes(self._name, json.dumps(state).encode(), durable=False)
+    def _advance(self, change: int) -> float:
+        """Seconds that a call would have been given which had been there from the beginning."""
+        with self._lock:
+            now = time.perf_counter()
+            self._each += (now - self._at) / self._running if self._running else 0.0
+            self._at, self._running = now, self._running + change
+            return self._each
 
-    def close(self) -> None:
-        """Nothing is running any more; what is known of suspects and poison stays."""
-        if self.suspects or self.poison:
-            self.running(())
-        else:
-            self._run.remove(self._name)
+    @contextmanager
+    def run(self) -> Iterator[Callable[[], float]]:
+        """Time a block; the function that it gets tells its seconds once the block has ended."""
+        begun, ended = self._advance(1), 0.0
+        try:
+            yield lambda: ended - begun
+        finally:
+            ended = self._advance(-1)
 
 
 def compute(
@@ -113,23 +125,24 @@ def compute(
 ) -> tuple[dict[str, pa.Array], list[dict[str, Any] | None]]:
     """Written columns and errors for ``rows``, in their order."""
     ids = rows[schema.SAMPLE_ID].to_pylist()
-    calm = [position for position, id_ in enumerate(ids) if id_ not in note.suspects and id_ not in note.poison]
-    batches = [calm[start : start + size] for start in range(0, len(calm), size)]
-    batches += [[position] for position, id_ in enumerate(ids) if id_ in note.suspects]
+    known = note.poison.union(*note.suspects)
+    calm = [position for position, id_ in enumerate(ids) if id_ not in known]
+    batches = [(False, calm[start : start + size]) for start in range(0, len(calm), size)]
+    groups = [[position for position, id_ in enumerate(ids) if id_ in set(group)] for group in note.suspects]
+    batches += [(True, group) for group in groups if group]
     order: list[int] = []
     parts: list[dict[str, pa.Array]] = []
     errors: list[Exception | None] = []
-    for batch in batches:
-        note.running([ids[position] for position in batch])
-        outputs, failed = _call(stage, fn, rows.take(batch))
+    for alone, batch in batches:
+        with note.computing([ids[position] for position in batch], alone=alone):
+            outputs, failed = _call(stage, fn, rows.take(batch))
         order += batch
         parts.append(outputs)
         errors += failed
-    note.close()
     for position in (position for position, id_ in enumerate(ids) if id_ in note.poison):
         order.append(position)
         parts.append({name: pa.nulls(1) for name in stage.writes()})
-        errors.append(WorkerDied("the worker process died twice on this row; see the logs of the cluster"))
+        errors.append(WorkerDied(note.deaths[ids[position]]))
     back = np.argsort(order)
     columns = {name: join([part[name] for part in parts]).take(pa.array(back)) for name in stage.writes()}
     return columns, [_as_error(stage, errors[position], ids[row]) for row, position in enumerate(back)]
@@ -195,7 +208,7 @@ def join(parts: Sequence[pa.Array | pa.ChunkedArray]) -> pa.Array:
 def _as_error(stage: RowStage, error: Exception | None, id_: str) -> dict[str, Any] | None:
     if error is None:
         return None
-    attempts = 2 if isinstance(error, WorkerDied) else 1
+    attempts = error.deaths if isinstance(error, WorkerDied) else 1
     logger.info("stage %s: row %s goes to quarantine: %s: %s", stage.name, id_, type(error).__name__, error)
     return {
         "stage": stage.name,

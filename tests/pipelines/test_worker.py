@@ -5,9 +5,10 @@ import pytest
 
 from potstill.pipelines import schema
 from potstill.pipelines.chunk import ConservationError
+from potstill.pipelines.notes import Note
 from potstill.pipelines.rundir import RunDir
 from potstill.pipelines.stage import RowStage
-from potstill.pipelines.worker import ContractError, Note, check_complete, compute, join
+from potstill.pipelines.worker import Clock, ContractError, check_complete, compute, join
 
 
 class Doubled(RowStage):
@@ -218,3 +219,32 @@ def test_samples_that_went_missing_or_moved_are_noticed():
         check_complete(table, ["id0", "id1", "id2", "id3"])
     with pytest.raises(ConservationError):
         check_complete(table, ["id0", "id2", "id1"])
+
+
+def test_a_large_batch_that_kills_its_worker_is_computed_alone_in_groups_that_get_smaller(run):
+    calls = []
+    for _ in range(3):
+        with pytest.raises(Died):
+            done(run, deadly({37}, calls), 64)
+    values, errors = done(run, deadly({37}, calls), 64)
+    assert [n for n, error in enumerate(errors) if error] == [37]
+    assert (errors[37]["type"], errors[37]["attempts"]) == ("WorkerDied", 3)
+    assert values == [None if n == 37 else 2 * n for n in range(64)]
+    assert [len(call) for call in calls[:6]] == [64, 8, 8, 8, 8, 8]
+    assert calls[5] == list(range(32, 40)) and [37] in calls
+    assert len(calls) == 1 + 5 + (7 + 6) + (7 + 7)
+
+
+def test_seconds_of_calls_at_the_same_time_add_up_to_the_time_in_which_any_ran(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("potstill.pipelines.worker.time.perf_counter", lambda: now[0])
+    clock = Clock()
+    with clock.run() as first:
+        now[0] += 1
+        with clock.run() as second:
+            now[0] += 4
+        now[0] += 1
+    now[0] += 50
+    with clock.run() as third:
+        now[0] += 3
+    assert (first(), second(), third()) == (4, 2, 3)
