@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -96,20 +95,6 @@ def _drawn(draws: Sequence[Draw], scores: Float[Tensor, "rows vocab"]) -> Float[
     for row, draw in enumerate(draws):
         noise[row].exponential_(generator=draw.generator)
     return scores - noise.log_().to(device)
-
-
-def closed(choices: Sequence[str], end: str) -> list[str]:
-    """The choices, each with the text of the end token if one of them is the beginning of another."""
-    if not choices or len(set(choices)) < len(choices):
-        raise ValueError(f"choices must be one or more different texts, got {choices!r}")
-    open_ended = any(longer.startswith(shorter) for shorter, longer in pairwise(sorted(choices)))
-    return [choice + end if open_ended else choice for choice in choices]
-
-
-def shared(one: Sequence[int], other: Sequence[int]) -> int:
-    """Length of the common beginning of two token sequences."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 class Next(LogitsProcessor):

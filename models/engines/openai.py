@@ -1,6 +1,7 @@
 """A chat engine behind a server that speaks OpenAI's protocol: many requests under way, sent again only when it helps.
 
-Pictures travel as PNG, which keeps every pixel: the server sees what a local engine would see.
+A picture travels as the file that it was, where that decodes to the same pixels everywhere, and else as PNG: the server
+sees what a local engine would see.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from potstill.models.engines.choices import ServerChoices, draw_choice
 from potstill.models.engines.protocol import Completion, Message, Request
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ BUSY = frozenset({408, 429})
 """Refusals, beside the 5xx, after which the same request may be answered later."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds before the second try, doubled each time, and the most that is waited, whatever the server asks for."""
+FILE_TYPES = {b"\xff\xd8\xff": "jpeg", b"\x89PNG": "png", b"RIFF": "webp"}
+"""First bytes of the files that are sent as they are -> what they are called."""
 SHOWN_BYTES = 500
 """Most of a server's refusal that is repeated."""
 
@@ -54,6 +58,7 @@ class Openai:
         self._settings, self._client, self._key = settings, client, key
         self._url = f"{settings.base_url}/chat/completions"
         self._free = asyncio.Semaphore(settings.max_in_flight)
+        self._choices = ServerChoices(self._send, settings.model)
         self._next_send = 0.0
 
     def hook_prompt(self) -> str:
@@ -68,12 +73,33 @@ class Openai:
         if request.messages is None:
             raise ValueError("a server takes messages only, no raw prompt; use an engine of kind vllm or transformers")
         body = self._body(request)
+        if request.choices is None:
+            return _completion(await self._send(body), request)
+        try:
+            totals, prompt_tokens, lengths = await self._choices.score(body, request.choices)
+        except (KeyError, IndexError, TypeError) as error:
+            raise ValueError(
+                f"the server's answer lacks {error}; choices need a vLLM that tells token ids and prompt "
+                "log-probabilities"
+            ) from error
+        scores = dict(zip(request.choices, totals, strict=True))
+        drawn = (draw_choice(totals, sampling) for sampling in request.sampling.each())
+        return Completion.joined(
+            [
+                Completion(request.choices[best], prompt_tokens, lengths[best], "stop", choice_logprobs=scores)
+                for best in drawn
+            ]
+        )
+
+    async def _send(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The server's answer, once it is this request's turn."""
         async with self._free:
-            return _completion(await self._post(body), request)
+            return await self._post(body)
 
     def _body(self, request: Request) -> dict[str, Any]:
-        """The request as JSON."""
-        sampling, pictures = request.sampling, iter(request.images)
+        """The request as JSON; without its choices, which are scored by requests of their own."""
+        sampling = request.sampling
+        pictures = iter(zip(request.images, request.encoded or [None] * len(request.images), strict=True))
         body: dict[str, Any] = {
             "model": self._settings.model,
             "messages": [_message(message, pictures) for message in request.messages or ()],
@@ -90,12 +116,26 @@ class Openai:
             body["stop"] = list(sampling.stop)
         if sampling.logprobs is not None:
             body |= {"logprobs": True, "top_logprobs": sampling.logprobs}
+        if sampling.n > 1:
+            body["n"] = sampling.n
         more = {"top_k": sampling.top_k, "min_tokens": sampling.min_tokens}
-        more["structured_outputs"] = request.choices and {"choice": list(request.choices)}
-        more = {name: value for name, value in more.items() if value}
-        if more and self._settings.server == "openai":
-            raise ValueError(f"OpenAI's protocol knows no {', '.join(more)}; set `server: vllm` if vLLM answers there")
-        return body | more
+        bounds = {"choices": request.choices, "pattern": request.pattern}
+        if self._settings.server == "openai":
+            unknown = [name for name, value in (more | bounds).items() if value]
+            if unknown:
+                raise ValueError(
+                    f"OpenAI's protocol knows no {', '.join(unknown)}; set `server: vllm` if vLLM answers there"
+                )
+            if request.schema is not None:
+                schema = {"name": "reply", "strict": True, "schema": dict(request.schema)}
+                body["response_format"] = {"type": "json_schema", "json_schema": schema}
+            return body
+        if request.schema is not None:
+            more["structured_outputs"] = {"json": dict(request.schema)}
+        elif request.pattern is not None:
+            more["structured_outputs"] = {"regex": request.pattern}
+        more["return_token_ids"] = sampling.n > 1
+        return body | {name: value for name, value in more.items() if value}
 
     async def _post(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The server's answer."""
@@ -134,23 +174,29 @@ class Openai:
             await asyncio.sleep(mine - now)
 
 
-def _message(message: Message, pictures: Iterable[Image]) -> dict[str, Any]:
+Pictures = Iterable[tuple["Image", bytes | None]]
+"""Images in their order, each with the file that it is, if that may be sent."""
+
+
+def _message(message: Message, pictures: Pictures) -> dict[str, Any]:
     """The message in OpenAI's form, with the next pictures in the place of its image parts."""
     if isinstance(message["content"], str):
         return dict(message)
     return {"role": message["role"], "content": [_part(part, pictures) for part in message["content"]]}
 
 
-def _part(part: Mapping[str, Any], pictures: Iterable[Image]) -> dict[str, Any]:
+def _part(part: Mapping[str, Any], pictures: Pictures) -> dict[str, Any]:
     if part["type"] != "image":
         return dict(part)
-    picture = next(iter(pictures), None)
+    picture, encoded = next(iter(pictures), (None, None))
     if picture is None:
         raise ValueError("the messages hold more image parts than the request has images")
-    buffer = BytesIO()
-    picture.save(buffer, "PNG")
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
+    kind = next((kind for start, kind in FILE_TYPES.items() if encoded and encoded.startswith(start)), None)
+    if encoded is None or kind is None:
+        buffer = BytesIO()
+        picture.save(buffer, "PNG")
+        kind, encoded = "png", buffer.getvalue()
+    return {"type": "image_url", "image_url": {"url": f"data:image/{kind};base64,{base64.b64encode(encoded).decode()}"}}
 
 
 def _json(response: httpx.Response) -> dict[str, Any]:
@@ -176,16 +222,26 @@ def _asked_pause(header: str | None, pause: float) -> float:
 
 def _completion(answer: Mapping[str, Any], request: Request) -> Completion:
     try:
-        choice, usage = answer["choices"][0], answer["usage"]
-        text, reason = choice["message"]["content"] or "", choice["finish_reason"]
-        counts = usage["prompt_tokens"], usage["completion_tokens"]
-        steps = choice["logprobs"]["content"] if request.sampling.logprobs is not None else None
+        usage, replies = answer["usage"], sorted(answer["choices"], key=lambda reply: reply.get("index", 0))
+        if len(replies) != request.sampling.n:
+            raise ValueError(f"the server gave {len(replies)} replies instead of {request.sampling.n}")
+        counts = [len(reply["token_ids"]) if reply.get("token_ids") else 0 for reply in replies]
+        counts[0] = usage["completion_tokens"] - sum(counts[1:])
+        done = [
+            _reply(reply, usage["prompt_tokens"], count, request) for reply, count in zip(replies, counts, strict=True)
+        ]
     except (KeyError, IndexError, TypeError) as error:
         raise ValueError(f"the server's answer lacks {error}: {str(answer)[:SHOWN_BYTES]}") from error
+    return Completion.joined(done)
+
+
+def _reply(reply: Mapping[str, Any], prompt_tokens: int, completion_tokens: int, request: Request) -> Completion:
+    text, reason = reply["message"]["content"] or "", reply["finish_reason"]
     if reason not in ("stop", "length"):
         raise ValueError(f"the server ended the reply for another reason than its end or its length: {reason!r}")
-    if steps is None:
-        return Completion(text, *counts, reason)
+    if request.sampling.logprobs is None:
+        return Completion(text, prompt_tokens, completion_tokens, reason)
+    steps = reply["logprobs"]["content"]
     drawn = tuple(step["logprob"] for step in steps)
     top = tuple({one["token"]: one["logprob"] for one in step["top_logprobs"]} for step in steps)
-    return Completion(text, *counts, reason, drawn, top)
+    return Completion(text, prompt_tokens, completion_tokens, reason, drawn, top)

@@ -7,7 +7,7 @@ the engine forms the batches.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ class Sampling:
 
     ``temperature`` 0 is greedy. ``top_k`` 0 and ``top_p`` 1 switch these cuts off. ``max_tokens`` and ``min_tokens``
     count new tokens. ``seed`` fixes the draw of this one request, whatever else is in the batch. ``logprobs`` asks for
-    the log-probabilities (nats) of the drawn tokens and of that many best alternatives.
+    the log-probabilities (nats) of the drawn tokens and of that many best alternatives. ``n`` asks for that many
+    replies: the i-th, from 0, is the one that ``seed + i`` gives alone. Raises ``ValueError`` for an ``n`` below 1, and
+    for more than one greedy reply: they would all be the same.
     """
 
     temperature: float = 0.0
@@ -36,18 +38,46 @@ class Sampling:
     stop: tuple[str, ...] = ()
     seed: int = 0
     logprobs: int | None = None
+    n: int = 1
+
+    def __post_init__(self) -> None:
+        if self.n < 1 or (self.n > 1 and self.temperature <= 0):
+            raise ValueError(
+                f"n must be 1 or more, and 1 at temperature 0, where all replies are the same; got n={self.n} at "
+                f"temperature {self.temperature}"
+            )
+
+    def each(self) -> tuple[Sampling, ...]:
+        """The settings of the ``n`` replies, one by one."""
+        return tuple(replace(self, n=1, seed=self.seed % 2**63 + place) for place in range(self.n))
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One generation: either ``messages`` or a raw ``prompt`` (exactly one), the images they refer to in order, and
-    optionally the only replies allowed."""
+    """One generation: either ``messages`` or a raw ``prompt`` (exactly one), and the images they refer to in order.
+
+    At most one of these bounds what may be replied: ``choices``, the only replies allowed; ``schema``, a JSON schema of
+    the reply; ``pattern``, a regular expression of the whole reply. Raises ``ValueError`` for more than one.
+    ``encoded`` may hold, for each image, the bytes of a file that decodes to exactly its pixels (or None), so that an
+    engine that must send the image need not encode it again.
+    """
 
     messages: Sequence[Message] | None = None
     prompt: str | None = None
     images: Sequence[Image] = ()
     sampling: Sampling = field(default_factory=Sampling)
     choices: tuple[str, ...] | None = None
+    schema: Mapping[str, Any] | None = None
+    pattern: str | None = None
+    encoded: Sequence[bytes | None] = ()
+
+    def __post_init__(self) -> None:
+        bounds = {"choices": self.choices, "schema": self.schema, "pattern": self.pattern}
+        given = [name for name, value in bounds.items() if value is not None]
+        if len(given) > 1:
+            raise ValueError(f"a request is bounded in one way, not by {' and '.join(given)}")
+        if self.encoded and len(self.encoded) != len(self.images):
+            raise ValueError(f"{len(self.encoded)} encoded images for {len(self.images)} images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +86,8 @@ class Completion:
 
     ``token_logprobs`` holds the log-probability of each drawn token, ``top_logprobs`` a token -> log-probability map
     per position, ``choice_logprobs`` the log-probability of each allowed choice as a whole; each only when asked for.
+    They are the model's own, before temperature and cuts. ``alternatives`` are the second and later replies, where
+    ``n`` asked for them; their ``prompt_tokens`` are 0, since the prompt is counted once.
     """
 
     text: str
@@ -65,6 +97,13 @@ class Completion:
     token_logprobs: tuple[float, ...] | None = None
     top_logprobs: tuple[Mapping[str, float], ...] | None = None
     choice_logprobs: Mapping[str, float] | None = None
+    alternatives: tuple[Completion, ...] = ()
+
+    @classmethod
+    def joined(cls, replies: Sequence[Completion]) -> Completion:
+        """Replies to one request as one: the first, with the others as its alternatives."""
+        first, *others = replies
+        return replace(first, alternatives=tuple(replace(each, prompt_tokens=0) for each in others))
 
 
 class EngineDied(Exception):

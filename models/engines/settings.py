@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from abc import abstractmethod
@@ -34,6 +35,11 @@ VLLM_ENVIRONMENT = {
 }
 """What vLLM reads when it is imported; a variable that is set already stays."""
 
+CHUNKS_IN_FLIGHT = 4
+"""For engines that serve each request by itself: while one chunk is at its last rows, the others are not."""
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Ranks for which vLLM makes room; an adapter takes the least that holds its own."""
+
 _loaded: dict[Settings, Engine] = {}
 _loading = threading.Lock()
 
@@ -45,6 +51,9 @@ class _Engine(Settings):
     """Fields that change how fast replies come, and not the replies."""
     hooks: ClassVar[bool] = True
     """Whether the engine takes raw prompts, which Oasis needs."""
+    chunks_in_flight: ClassVar[int] = 1
+    """Chunks whose rows are asked at the same time, so that the engine has work while the last rows of one end. 1 where
+    batches must follow from the requests of one chunk, not from what happens to be asked beside them."""
 
     @abstractmethod
     def identity(self) -> Mapping[str, Any]:
@@ -120,8 +129,11 @@ class VllmEngine(_LocalModel):
     speed: ClassVar = frozenset({
         "max_num_seqs", "gpu_memory_utilization", "kv_cache_gib", "tensor_parallel_size", "enforce_eager", "max_images",
     })  # fmt: skip
+    chunks_in_flight: ClassVar = CHUNKS_IN_FLIGHT
 
     kind: Literal["vllm"] = "vllm"
+    lora: str | None = None
+    """Folder of a LoRA adapter in peft's format, which the model answers with."""
     max_num_seqs: int = Field(default=256, ge=1, le=8192)
     """Most requests computed at the same time."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
@@ -134,6 +146,30 @@ class VllmEngine(_LocalModel):
     """Neither compile nor capture graphs: starts sooner, answers slower."""
     max_images: int = Field(default=1, ge=1, le=256)
     """Most images in one request."""
+
+    def adapter(self) -> tuple[Path, int] | None:
+        """Folder of the adapter and the rank to make room for. Raises :class:`RequestError` for one that cannot be."""
+        if self.lora is None:
+            return None
+        folder = Path(self.lora).expanduser().resolve()
+        missing = [
+            name for name in ("adapter_config.json", "adapter_model.safetensors") if not (folder / name).is_file()
+        ]
+        if missing:
+            raise RequestError(
+                f"engine lora {self.lora!r}: no {' and no '.join(missing)} in {folder}; give the folder of an adapter "
+                "saved by peft with safetensors"
+            )
+        rank = json.loads((folder / "adapter_config.json").read_bytes()).get("r")
+        room = next((most for most in LORA_RANKS if isinstance(rank, int) and 0 < rank <= most), None)
+        if room is None:
+            raise RequestError(f"engine lora {self.lora!r}: rank {rank!r} is none from 1 to {LORA_RANKS[-1]}")
+        return folder, room
+
+    def identity(self) -> Mapping[str, Any]:
+        """The model, and the digest of the adapter."""
+        adapter = self.adapter()
+        return {**super().identity(), **({"lora": folder_digest(adapter[0])} if adapter else {})}
 
     def _load(self) -> Engine:
         for name, value in VLLM_ENVIRONMENT.items():
@@ -148,6 +184,7 @@ class OpenaiEngine(_Engine):
 
     speed: ClassVar = frozenset({"api_key_env", "max_in_flight", "requests_per_second", "timeout_s", "tries"})
     hooks: ClassVar = False
+    chunks_in_flight: ClassVar = CHUNKS_IN_FLIGHT
 
     kind: Literal["openai"] = "openai"
     base_url: str
@@ -155,7 +192,7 @@ class OpenaiEngine(_Engine):
     model: str = Field(min_length=1)
     """The model's name on the server."""
     server: Literal["openai", "vllm"] = "openai"
-    """``vllm`` also takes top-k, a least number of tokens and ``choices``; they are refused for ``openai``."""
+    """``vllm`` also takes top-k, a least number of tokens, ``choices`` and patterns; ``openai`` refuses them."""
     api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """Name of the environment variable with the key, read on the worker."""
     max_in_flight: int = Field(default=32, ge=1, le=4096)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,7 +24,8 @@ from transformers.utils import logging
 
 from potstill.models.engines import template
 from potstill.models.engines.batching import Answer, Batcher, Job, answers
-from potstill.models.engines.decoding import Draw, Finished, Next, closed, next_scores, shared
+from potstill.models.engines.choices import closed, draw_choice, shared
+from potstill.models.engines.decoding import Draw, Finished, Next
 from potstill.models.engines.protocol import Completion, Request
 
 if TYPE_CHECKING:
@@ -82,7 +85,14 @@ class Transformers:
 
     async def generate(self, request: Request) -> Completion:
         """Serve one request. Raises ``ValueError`` for a request the model cannot take (too long, image refused)."""
-        return await self._batcher.submit(request, self._writer.prompt(request))
+        if request.schema is not None or request.pattern is not None:
+            raise ValueError(
+                "an engine of kind transformers cannot bound a reply by a schema or a pattern; use choices, or an "
+                "engine of kind vllm or openai"
+            )
+        prompt = self._writer.prompt(request)
+        each = (replace(request, sampling=sampling) for sampling in request.sampling.each())
+        return Completion.joined(await asyncio.gather(*(self._batcher.submit(one, prompt) for one in each)))
 
     def _compute(self, jobs: Sequence[Job]) -> list[Answer]:
         """Answer jobs of one group."""
@@ -125,10 +135,7 @@ class Transformers:
         if max(lengths) > self.max_model_len:
             raise self._too_long(lengths[0], max(lengths) - lengths[0])
         totals = self._log_probabilities(inputs, lengths, rows)
-        return [
-            _choice(job, Draw(job.request.sampling, 1, [], self._decode), totals[index], lengths[index * rows :])
-            for index, job in enumerate(jobs)
-        ]
+        return [_choice(job, totals[index].tolist(), lengths[index * rows :]) for index, job in enumerate(jobs)]
 
     def _log_probabilities(
         self, inputs: Mapping[str, torch.Tensor], lengths: Sequence[int], rows: int
@@ -189,9 +196,9 @@ def _completion(draw: Draw, prompt_tokens: int) -> Completion:
     )
 
 
-def _choice(job: Job, draw: Draw, totals: Float[torch.Tensor, " choices"], lengths: Sequence[int]) -> Completion:
+def _choice(job: Job, totals: Sequence[float], lengths: Sequence[int]) -> Completion:
     """The drawn choice; ``lengths`` are the tokens of the prompt alone and with each choice."""
     choices = job.request.choices or ()
-    best = int(next_scores([draw], totals[None]).argmax())
-    scores = dict(zip(choices, totals.tolist(), strict=True))
+    best = draw_choice(totals, job.request.sampling)
+    scores = dict(zip(choices, totals, strict=True))
     return Completion(choices[best], lengths[0], lengths[best + 1] - lengths[0], "stop", choice_logprobs=scores)

@@ -9,29 +9,25 @@ from __future__ import annotations
 import asyncio
 import atexit
 import itertools
-import multiprocessing
-import os
-import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
 from transformers import AutoProcessor, AutoTokenizer
 from vllm import SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMClientError
+from vllm.lora.request import LoRARequest
 from vllm.platforms import current_platform
-from vllm.sampling_params import RequestOutputKind
+from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from vllm.utils.async_utils import cancel_task_threadsafe
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 from vllm.v1.executor import Executor
-from vllm.v1.executor.multiproc_executor import MultiprocExecutor
-from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
 from potstill.models.engines import template
-from potstill.models.engines.decoding import Draw, closed, next_scores, shared
-from potstill.models.engines.protocol import Completion, EngineDied, Request, Sampling
+from potstill.models.engines.choices import closed, draw_choice, shared
+from potstill.models.engines.protocol import Completion, EngineDied, Request
+from potstill.models.engines.watched import WATCHED
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -47,6 +43,7 @@ def load(settings: VllmEngine) -> Vllm:
     folder = settings.path()
     name = str(folder) if folder else settings.model
     dtype = "float32" if settings.dtype == "auto" and current_platform.is_cpu() else settings.dtype
+    adapter = settings.adapter()
     args = AsyncEngineArgs(
         model=name,
         revision=settings.revision,
@@ -59,6 +56,7 @@ def load(settings: VllmEngine) -> Vllm:
         enforce_eager=settings.enforce_eager,
         limit_mm_per_prompt={"image": settings.max_images},
         max_logprobs=MAX_LOGPROBS,
+        **({"enable_lora": True, "max_loras": 1, "max_lora_rank": adapter[1]} if adapter else {}),
         enable_prefix_caching=True,
         load_format="safetensors",
         generation_config="vllm",  # only what a request says, no sampling defaults of the model
@@ -72,14 +70,17 @@ def load(settings: VllmEngine) -> Vllm:
     where: dict[str, Any] = {"revision": settings.revision or "main", "local_files_only": folder is not None}
     processor = (AutoProcessor if sees else AutoTokenizer).from_pretrained(name, **where)
     ends = config.model_config.try_get_generation_config().get("eos_token_id")
-    return Vllm(engine, processor, sees, ends if isinstance(ends, list) else [ends])
+    lora = LoRARequest("adapter", 1, str(adapter[0])) if adapter else None
+    return Vllm(engine, processor, sees, ends if isinstance(ends, list) else [ends], lora)
 
 
 class Vllm:
     """The engine; made by :func:`load`. ``sees`` says whether the model takes images; ``ends`` are its end tokens."""
 
-    def __init__(self, engine: AsyncLLM, processor: Any, sees: bool, ends: Sequence[int | None]) -> None:
-        self._engine, self._processor = engine, processor
+    def __init__(
+        self, engine: AsyncLLM, processor: Any, sees: bool, ends: Sequence[int | None], lora: LoRARequest | None = None
+    ) -> None:
+        self._engine, self._processor, self._lora = engine, processor, lora
         self._tokenizer = processor.tokenizer if sees else processor
         self._tokenizer.model_max_length = 2**62  # the engine checks the limit, once the image is counted too
         self._ends = sorted({token for token in [*ends, self._tokenizer.eos_token_id] if token is not None})
@@ -95,7 +96,8 @@ class Vllm:
         prompt = self._writer.prompt(request)
         if request.choices is not None:
             return await self._choose(prompt, request)
-        return self._completion(await self._run(prompt, request.images, self._params(request.sampling)), request)
+        output = await self._run(prompt, request.images, self._params(request))
+        return Completion.joined([self._completion(output, reply, request) for reply in output.outputs])
 
     async def _run(self, prompt: str, images: Sequence[Image], params: SamplingParams) -> Any:
         """What vLLM returns for a prompt, once it is finished."""
@@ -106,7 +108,9 @@ class Vllm:
         tokens = {"add_special_tokens": self._adds(prompt)}
         output = None
         try:
-            async for output in self._engine.generate(text, params, name, tokenization_kwargs=tokens):  # noqa: B007
+            async for output in self._engine.generate(  # noqa: B007
+                text, params, name, lora_request=self._lora, tokenization_kwargs=tokens
+            ):
                 pass
         except EngineDeadError as error:
             raise EngineDied(f"vLLM's engine has died: {error}") from error
@@ -119,12 +123,19 @@ class Vllm:
                 "raise max_model_len as far as the model goes"
             ) from error
         assert output is not None
-        if output.outputs[0].finish_reason not in ("stop", "length"):
-            raise RuntimeError(f"vLLM gave the request up: {output.outputs[0].finish_reason}")
+        for reply in output.outputs:
+            if reply.finish_reason not in ("stop", "length"):
+                raise RuntimeError(f"vLLM gave the request up: {reply.finish_reason}")
         return output
 
-    def _params(self, sampling: Sampling) -> SamplingParams:
+    def _params(self, request: Request) -> SamplingParams:
+        sampling, bounds = request.sampling, None
+        if request.schema is not None or request.pattern is not None:
+            schema = None if request.schema is None else dict(request.schema)
+            bounds = StructuredOutputsParams(json=schema, regex=request.pattern)
         return SamplingParams(
+            n=sampling.n,
+            structured_outputs=bounds,
             temperature=sampling.temperature,
             top_k=sampling.top_k,
             top_p=sampling.top_p,
@@ -139,8 +150,8 @@ class Vllm:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
-    def _completion(self, output: Any, request: Request) -> Completion:
-        reply, asked = output.outputs[0], request.sampling.logprobs
+    def _completion(self, output: Any, reply: Any, request: Request) -> Completion:
+        asked = request.sampling.logprobs
         drawn = top = None
         if asked is not None:
             pairs = list(zip(reply.token_ids, reply.logprobs, strict=True))
@@ -167,10 +178,12 @@ class Vllm:
             totals = [_tail(output, tail) for output, tail in zip(outputs, tails, strict=True)]
             scored = totals, len(outputs[0].prompt_token_ids) - len(texts[0]) + len(bare)
         totals, count = scored
-        draw = Draw(request.sampling, 1, [], self._decode)
-        best = int(next_scores([draw], torch.tensor([totals])).argmax())
         scores = dict(zip(choices, totals, strict=True))
-        return Completion(choices[best], count, len(texts[best]) - len(bare), "stop", choice_logprobs=scores)
+        drawn = [draw_choice(totals, sampling) for sampling in request.sampling.each()]
+        lengths = [len(text) - len(bare) for text in texts]
+        return Completion.joined(
+            [Completion(choices[best], count, lengths[best], "stop", choice_logprobs=scores) for best in drawn]
+        )
 
     async def _next(
         self, prompt: str, images: Sequence[Image], tokens: Sequence[int]
@@ -206,32 +219,3 @@ def _tail(output: Any, count: int) -> float:
     """Log-probability (nats) of the last ``count`` tokens of a prompt."""
     steps = zip(output.prompt_token_ids[-count:], output.prompt_logprobs[-count:], strict=True)
     return sum(step[token].logprob for token, step in steps)
-
-
-class _Watched:
-    """An executor whose process ends when the process that started it does, so that a killed worker leaves nothing."""
-
-    def _init_executor(self) -> None:
-        threading.Thread(target=_follow_parent, name="potstill-parent", daemon=True).start()
-        super()._init_executor()  # pyright: ignore[reportAttributeAccessIssue]
-
-
-class WatchedUniProc(_Watched, UniProcExecutor):
-    """The engine's process computes as well (one GPU)."""
-
-
-class WatchedMultiproc(_Watched, MultiprocExecutor):
-    """The engine's process has workers, which end with it (several GPUs, or a CPU)."""
-
-
-WATCHED: dict[type[Executor], type[Executor]] = {
-    UniProcExecutor: WatchedUniProc,
-    MultiprocExecutor: WatchedMultiproc,
-}
-
-
-def _follow_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

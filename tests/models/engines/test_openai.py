@@ -136,6 +136,170 @@ def test_log_probabilities_are_read(serve):
     assert (reply.token_logprobs, reply.top_logprobs) == ((-0.1,), ({"a": -0.1},))
 
 
+def answers(*texts):
+    """Several replies, the last one first, with a token for each letter."""
+    choices = [
+        {"index": index, "message": {"content": text}, "finish_reason": "stop", "token_ids": [ord(c) for c in text]}
+        for index, text in enumerate(texts)
+    ]
+    usage = {"prompt_tokens": 7, "completion_tokens": sum(map(len, texts))}
+    return 200, {}, {"choices": choices[::-1], "usage": usage}
+
+
+def test_several_replies_are_counted_one_by_one_and_the_prompt_once(serve):
+    server, engine = serve(lambda number, body: answers("one", "three", "a"), server="vllm")
+    (reply,) = ask(engine, Request([turn("x")], sampling=Sampling(temperature=1, n=3)))
+    assert (server.bodies[0]["n"], server.bodies[0]["return_token_ids"]) == (3, True)
+    each = (reply, *reply.alternatives)
+    assert [one.text for one in each] == ["one", "three", "a"]
+    assert [(one.prompt_tokens, one.completion_tokens) for one in each] == [(7, 3), (0, 5), (0, 1)]
+
+
+def test_fewer_replies_than_asked_are_the_requests_error(serve):
+    _, engine = serve(lambda number, body: answer())
+    with pytest.raises(ValueError, match="gave 1 replies instead of 2"):
+        raise ask(engine, Request([turn("x")], sampling=Sampling(temperature=1, n=2)))[0]
+
+
+SCHEMA = {"type": "object", "properties": {"colour": {"type": "string"}}, "required": ["colour"]}
+
+
+@pytest.mark.parametrize(
+    ("server", "bound", "expected"),
+    [
+        ("vllm", {"schema": SCHEMA}, {"structured_outputs": {"json": SCHEMA}}),
+        ("vllm", {"pattern": "[a-z]+"}, {"structured_outputs": {"regex": "[a-z]+"}}),
+        (
+            "openai",
+            {"schema": SCHEMA},
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "reply", "strict": True, "schema": SCHEMA},
+                }
+            },
+        ),
+    ],
+    ids=["schema", "pattern", "openai"],
+)
+def test_a_bound_goes_to_the_server_in_its_own_words(serve, server, bound, expected):
+    listening, engine = serve(lambda number, body: answer("{}"), server=server)
+    assert ask(engine, Request([turn("x")], **bound))[0].text == "{}"
+    (body,) = listening.bodies
+    assert {name: body[name] for name in ("structured_outputs", "response_format") if name in body} == expected
+
+
+def saved(picture, kind):
+    buffer = BytesIO()
+    picture.save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
+def test_the_file_that_an_image_was_is_sent_as_it_is_and_others_as_png(serve, kind):
+    server, engine = serve(lambda number, body: answer())
+    pictures = tuple(Image.new("RGB", (4, 4), (9, 8, blue)) for blue in (1, 2, 3))
+    file = saved(pictures[0], kind)
+    three = {"role": "user", "content": [{"type": "image"}] * 3}
+    ask(engine, Request([three], images=pictures, encoded=(file, None, saved(pictures[2], "bmp"))))
+    urls = [part["image_url"]["url"] for part in server.bodies[0]["messages"][0]["content"]]
+    assert urls[0] == f"data:image/{kind};base64,{base64.b64encode(file).decode()}"
+    for url, picture in zip(urls[1:], pictures[1:], strict=True):
+        head, _, data = url.partition(",")
+        assert head == "data:image/png;base64"
+        assert Image.open(BytesIO(base64.b64decode(data))).getpixel((0, 0)) == picture.getpixel((0, 0))
+
+
+class Scorer:
+    """A vLLM that reads letters as tokens, or the words of ``merged``; the probability of a token is its length."""
+
+    def __init__(self, merged=(), prefix="", best=None):
+        self.merged, self.prefix, self.best = {text: 1000 + index for index, text in enumerate(merged)}, prefix, best
+
+    def tokens(self, text):
+        found = []
+        while text:
+            word = next((word for word in self.merged if text.startswith(word)), text[0])
+            found.append((self.merged.get(word, ord(word[0])), word))
+            text = text.removeprefix(word)
+        return found
+
+    def __call__(self, number, body):
+        messages = body["messages"]
+        prompt = self.tokens("".join(map(str, (each["content"] for each in messages if each["role"] == "user"))) + "|")
+        if body.get("continue_final_message"):
+            assert messages[-1]["role"] == "assistant" and not body["add_generation_prompt"]
+            prompt += self.tokens(self.prefix + messages[-1]["content"])
+        choice = {"message": {"content": "?"}, "finish_reason": "length", "logprobs": None}
+        if "logprob_token_ids" in body:
+            told = body["logprob_token_ids"] if self.best is None else self.best
+            assert body["return_tokens_as_token_ids"] and body["max_tokens"] == 1
+            step = [{"token": f"token_id:{token}", "logprob": -token / 100} for token in told]
+            choice["logprobs"] = {"content": [{"top_logprobs": step}]}
+        reply = {"choices": [choice], "usage": {"prompt_tokens": len(prompt), "completion_tokens": 1}}
+        if body.get("return_token_ids"):
+            reply["prompt_token_ids"] = [token for token, _ in prompt]
+        if "prompt_logprobs" in body:
+            reply["prompt_logprobs"] = [
+                {str(token): {"logprob": -token / 100, "rank": 1, "decoded_token": word}} for token, word in prompt
+            ]
+        return 200, {}, reply
+
+
+PICK = Request([{"role": "user", "content": "pick"}], choices=("1", "2"))
+
+
+def test_choices_of_one_token_are_scored_by_one_request_each_once_their_tokens_are_known(serve):
+    server, engine = serve(Scorer(), server="vllm")
+    replies = ask(engine, PICK, PICK, PICK)
+    assert [reply.choice_logprobs for reply in replies] == [{"1": -0.49, "2": -0.50}] * 3
+    assert {(r.text, r.prompt_tokens, r.completion_tokens, r.finish_reason) for r in replies} == {("1", 5, 1, "stop")}
+    assert len(server.bodies) == 3 + 3
+    assert not any("structured_outputs" in body for body in server.bodies)
+
+
+def test_a_server_that_does_not_tell_the_wanted_tokens_is_asked_choice_by_choice(serve):
+    server, engine = serve(Scorer(best=[ord("1")]), server="vllm")
+    (reply,) = ask(engine, PICK)
+    assert (reply.choice_logprobs, reply.prompt_tokens) == ({"1": -0.49, "2": -0.50}, 5)
+    assert len(server.bodies) == 3 + 1 + 2
+
+
+def test_longer_choices_are_scored_as_a_whole(serve):
+    _, engine = serve(Scorer(merged=("Score: ",)), server="vllm")
+    (reply,) = ask(engine, Request([{"role": "user", "content": "x"}], choices=("Score: 2", "Score: 13", "no")))
+    assert reply.choice_logprobs == pytest.approx({"Score: 2": -10.5, "Score: 13": -11.0, "no": -2.21})
+    assert (reply.text, reply.completion_tokens, reply.prompt_tokens) == ("no", 2, 2)
+
+
+def test_drawn_choices_follow_the_seed_and_are_scored_once(serve):
+    server, engine = serve(Scorer(), server="vllm")
+    sampling = Sampling(temperature=1.0, n=40, seed=3)
+    (reply,) = ask(engine, Request(PICK.messages, choices=PICK.choices, sampling=sampling))
+    each = [reply, *reply.alternatives]
+    assert len(server.bodies) == 3 + 1
+    assert {one.text for one in each} == {"1", "2"} and len(each) == 40
+    alone = ask(engine, *(Request(PICK.messages, choices=PICK.choices, sampling=one) for one in sampling.each()))
+    assert [one.text for one in alone] == [one.text for one in each]
+
+
+@pytest.mark.parametrize(
+    ("scorer", "choices", "message"),
+    [
+        (Scorer(), ("1", "10"), "begins another.*reword them"),
+        (Scorer(), ("a", "a"), "one or more different texts"),
+        (Scorer(prefix=" "), ("1", "2"), "writes the choice '1' as ' 1'"),
+        (lambda number, body: answer(), ("1", "2"), "choices need a vLLM that tells token ids"),
+    ],
+    ids=["nested", "twice", "altered", "other"],
+)
+def test_choices_that_a_server_cannot_score_are_refused(serve, scorer, choices, message):
+    _, engine = serve(scorer, server="vllm")
+    for _ in range(2):
+        with pytest.raises(ValueError, match=message):
+            raise ask(engine, Request(PICK.messages, choices=choices))[0]
+
+
 @pytest.mark.parametrize("status", [408, 429, 500, 503, 0])
 def test_what_may_pass_is_tried_again(serve, status):
     server, engine = serve(lambda number, body: answer() if number == 2 else (status, {}, "later"))
@@ -212,7 +376,8 @@ def test_one_bad_request_costs_one_request(serve):
         "more image parts than": Request([turn("x", True)]),
         "holds 1 images and fewer": Request([turn("x")], images=(Image.new("RGB", (2, 2)),)),
         "knows no top_k": Request([turn("x")], sampling=Sampling(top_k=5)),
-        "knows no structured_outputs; set `server: vllm`": Request([turn("x")], choices=("a", "b")),
+        "knows no choices; set `server: vllm`": Request([turn("x")], choices=("a", "b")),
+        "knows no min_tokens, pattern; set": Request([turn("x")], pattern="a+", sampling=Sampling(min_tokens=2)),
     }
     replies = ask(engine, HELLO, *bad.values(), HELLO)
     assert replies[0].text == replies[-1].text == "fine"
