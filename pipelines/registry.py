@@ -9,6 +9,7 @@ from pydantic import Field
 from potstill.pipelines.filters.filter import Filter
 from potstill.pipelines.scorers.clip_score import ClipScore
 from potstill.pipelines.scorers.image_stats import ImageStats
+from potstill.pipelines.scorers.language import Language
 from potstill.pipelines.scorers.phash import PerceptualHash
 from potstill.pipelines.scorers.text_stats import TextStats
 from potstill.pipelines.selectors.group_rows import GroupRows
@@ -36,8 +37,8 @@ from potstill.pipelines.synthesizers.verified_caption import VerifiedCaption
 
 AnySource = Annotated[Folder | Jsonl | ParquetFiles | WebDataset, Field(discriminator="kind")]
 AnyStage = Annotated[
-    Answers | Choose | ClaimJudge | ClipScore | Filter | GroupRows | ImagePairs | ImageStats | MetricJudge
-    | OasisInstruct | OasisJudge | PairJudge | PerceptualHash | Preference | PromptChain | RandomSubset
-    | RankJudge | Respond | ScenePrograms | TextStats | VerifiedCaption, Field(discriminator="kind"),
+    Answers | Choose | ClaimJudge | ClipScore | Filter | GroupRows | ImagePairs | ImageStats | Language
+    | MetricJudge | OasisInstruct | OasisJudge | PairJudge | PerceptualHash | Preference | PromptChain
+    | RandomSubset | RankJudge | Respond | ScenePrograms | TextStats | VerifiedCaption, Field(discriminator="kind"),
 ]  # fmt: skip
 AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind")]

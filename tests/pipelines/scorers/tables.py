@@ -17,10 +17,11 @@ def pictures(*data):
     )
 
 
-def texts(*values, column="caption"):
-    """Rows with one text column."""
-    ids = [f"s{number}" for number in range(len(values))]
-    return pa.table({"sample_id": ids, "image_id": ids, column: pa.array(values, pa.string())})
+def texts(*captions, response=None):
+    """Rows with two text columns; no responses unless given."""
+    ids = [f"s{number}" for number in range(len(captions))]
+    columns = {"caption": captions, "response": response or [None] * len(captions)}
+    return pa.table({"sample_id": ids, "image_id": ids} | {k: pa.array(v, pa.string()) for k, v in columns.items()})
 
 
 def by_row(stage, table, sizes=(1, 2, 1000)):

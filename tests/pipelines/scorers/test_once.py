@@ -20,7 +20,7 @@ def test_a_picture_is_measured_once_and_its_failure_stays_with_its_rows():
 
 
 def test_a_text_is_measured_once_and_the_first_that_is_not_blank_counts():
-    table = texts("a", None, " ", "a").append_column("response", [["x", "b", "c", None]])
+    table = texts("a", None, " ", "a", response=["x", "b", "c", None])
     assert first_text(table, ["caption", "response"]) == ["a", "b", "c", "a"]
     assert first_text(table, ["caption"]) == ["a", "", "", "a"]
     seen = []

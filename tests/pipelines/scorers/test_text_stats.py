@@ -23,7 +23,7 @@ def test_every_column_holds_the_measure_of_its_text():
 
 def test_the_plan_chooses_columns_and_texts():
     stage = TextStats(text=("response", "caption"), columns=("words", "refusal", "top_2gram"))
-    table = texts("two words", "three more words").append_column("response", [[None, "one"]])
+    table = texts("two words", "three more words", response=[None, "one"])
     assert stage.reads() == ("response", "caption")
     assert dict(stage.writes()) == {
         "text_stats_words": pa.int32(), "text_stats_refusal": pa.bool_(), "text_stats_top_2gram": pa.float32()
