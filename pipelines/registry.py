@@ -37,8 +37,8 @@ from potstill.pipelines.synthesizers.verified_caption import VerifiedCaption
 
 AnySource = Annotated[Folder | Jsonl | ParquetFiles | WebDataset, Field(discriminator="kind")]
 AnyStage = Annotated[
-    Answers | Choose | ClaimJudge | ClipScore | Filter | GroupRows | ImagePairs | ImageStats | Language
-    | MetricJudge | OasisInstruct | OasisJudge | PairJudge | PerceptualHash | Preference | PromptChain
-    | RandomSubset | RankJudge | Respond | ScenePrograms | TextStats | VerifiedCaption, Field(discriminator="kind"),
+    Answers | Choose | ClaimJudge | ClipScore | Filter | GroupRows | ImagePairs | ImageStats | Language | MetricJudge
+    | OasisInstruct | OasisJudge | PairJudge | PerceptualHash | Preference | PromptChain | RandomSubset | RankJudge
+    | Respond | ScenePrograms | TextStats | VerifiedCaption, Field(discriminator="kind"),
 ]  # fmt: skip
 AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind")]
