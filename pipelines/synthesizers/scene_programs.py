@@ -1,21 +1,21 @@
 """Questions that a picture's scene graph answers, written by programs: no model, and true as far as the graph is.
 
-Source: ProVision (Zhang et al. 2024, arXiv 2412.07012), single-image generators; programs and wordings are our own.
+Source: ProVision (Zhang et al. 2024, arXiv 2412.07012), generators of one image and of several; ours are programs and wordings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 import xxhash
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
 from potstill.pipelines import schema
 from potstill.pipelines.stage import BatchFn, RowStage
-from potstill.pipelines.synthesizers.programs.catalogue import PROGRAMS
+from potstill.pipelines.synthesizers.programs.catalogue import GROUP_PROGRAMS, PROGRAMS
 from potstill.pipelines.synthesizers.programs.graph import BadGraph, SceneGraph, parse
 from potstill.pipelines.synthesizers.programs.question import Question, options, with_options
 
@@ -30,27 +30,34 @@ class ScenePrograms(RowStage):
     kind: Literal["scene_programs"] = "scene_programs"
     graph: str = schema.META
     """Column with the JSON."""
+    group: str | None = None
+    """Name of a grouping stage before this one: the questions are then about the pictures of a group."""
     key: str | None = None
     """Key under which the JSON object holds the graph; the object is the graph itself, unless given."""
-    generators: tuple[str, ...] = Field(default=tuple(PROGRAMS), min_length=1)
-    """Programs to draw from, each as likely where it fits."""
+    generators: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Programs to draw from, each as likely where it fits; all of them, about one picture or about several."""
     choice_share: float = Field(default=0.3, ge=0, le=1)
     """Share of the questions with known wrong answers that become multiple choice."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Every draw is seeded from (this, stage name, sample id)."""
     batch_rows: ClassVar[int] = 1024
 
-    @field_validator("generators")
-    @classmethod
-    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = sorted(set(value) - PROGRAMS.keys())
+    @model_validator(mode="after")
+    def _known(self) -> ScenePrograms:
+        value, there = self.generators or (), self._programs
+        unknown = sorted(set(value) - there.keys())
         if unknown or len(set(value)) < len(value):
-            raise ValueError(f"unknown or repeated: {', '.join(unknown) or value}; there are: {', '.join(PROGRAMS)}")
-        return value
+            wrong = ", ".join(unknown) or value
+            raise ValueError(f"generators: unknown or repeated: {wrong}; there are: {', '.join(there)}")
+        return self
+
+    @property
+    def _programs(self) -> Mapping[str, Callable[[Any, np.random.Generator], Question | None]]:
+        return GROUP_PROGRAMS if self.group else PROGRAMS
 
     def reads(self) -> tuple[str, ...]:
-        """The column with the graph."""
-        return (self.graph,)
+        """The column with the graph, or those of the group's members."""
+        return (f"{self.group}.{self.graph}" if self.group else self.graph,)
 
     def writes(self) -> Mapping[str, pa.DataType | None]:
         """Texts, the program's name, the choices, and why there is no question."""
@@ -74,11 +81,11 @@ class ScenePrograms(RowStage):
     def _ask(self, rows: pa.Table) -> Mapping[str, Any]:
         written: list[tuple[Any, ...]] = []
         errors: list[Exception | None] = []
-        for id_, text in zip(rows[schema.SAMPLE_ID].to_pylist(), rows[self.graph].to_pylist(), strict=True):
+        for id_, text in zip(rows[schema.SAMPLE_ID].to_pylist(), rows[self.reads()[0]].to_pylist(), strict=True):
             error = None
             try:
-                graph = parse(text, self.key)
-                values = (*[None] * 4, "no_graph") if graph is None else self._row(graph, id_)
+                graphs = [parse(each, self.key) for each in (text if self.group else [text])]
+                values = (*[None] * 4, "no_graph") if None in graphs else self._row(graphs, id_)
             except BadGraph as caught:
                 values, error = (None,) * 5, caught
             written.append(values)
@@ -89,11 +96,11 @@ class ScenePrograms(RowStage):
         }
         return {**arrays, schema.ERROR: errors}
 
-    def _row(self, graph: SceneGraph, id_: str) -> tuple[Any, ...]:
+    def _row(self, graphs: Sequence[SceneGraph], id_: str) -> tuple[Any, ...]:
         """Values of the written columns."""
         digest = xxhash.xxh3_64_intdigest("\0".join((str(self.seed), self.name, id_)).encode())
         draw = np.random.default_rng(digest)
-        name, question = next(self._questions(graph, draw), (None, None))
+        name, question = next(self._questions(graphs, draw), (None, None))
         if question is None:
             return None, None, None, None, "no_generator"
         if not question.wrong or draw.random() >= self.choice_share:
@@ -101,9 +108,10 @@ class ScenePrograms(RowStage):
         choices = options(question, draw)
         return *with_options(question, choices), name, choices, None
 
-    def _questions(self, graph: SceneGraph, draw: np.random.Generator) -> Iterator[tuple[str, Question]]:
-        """Questions of the programs that fit the graph, in an order drawn at random."""
-        for position in draw.permutation(len(self.generators)):
-            question = PROGRAMS[self.generators[position]](graph, draw)
+    def _questions(self, graphs: Sequence[SceneGraph], draw: np.random.Generator) -> Iterator[tuple[str, Question]]:
+        """Questions of the programs that fit, in an order drawn at random."""
+        names = self.generators or tuple(self._programs)
+        for position in draw.permutation(len(names)):
+            question = self._programs[names[position]](graphs if self.group else graphs[0], draw)
             if question is not None:
-                yield self.generators[position], question
+                yield names[position], question

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from potstill.pipelines.synthesizers.programs import attributes, counting, existence, places, relations
+from potstill.pipelines.synthesizers.programs import (
+    across_counts,
+    across_names,
+    attributes,
+    counting,
+    existence,
+    places,
+    relations,
+)
+from potstill.pipelines.synthesizers.programs.across_names import GroupProgram
 from potstill.pipelines.synthesizers.programs.question import Program
 
 PROGRAMS: Mapping[str, Program] = {
@@ -42,4 +51,21 @@ PROGRAMS: Mapping[str, Program] = {
     "farthest": places.farthest,
     "depth_order": places.depth_order,
 }
-"""Name -> program. The order is part of every draw: new ones go to the end."""
+"""Name -> program about one picture. The order is part of every draw: new ones go to the end."""
+
+GROUP_PROGRAMS: Mapping[str, GroupProgram] = {
+    "which_has": across_names.which_has,
+    "which_lacks": across_names.which_lacks,
+    "in_every": across_names.in_every,
+    "in_common": across_names.in_common,
+    "only_in_one": across_names.only_in_one,
+    "how_many_pictures": across_names.how_many_pictures,
+    "which_attribute_holds": across_names.which_attribute_holds,
+    "which_relation_holds": across_names.which_relation_holds,
+    "count_together": across_counts.count_together,
+    "most_of": across_counts.most_of,
+    "how_many_more": across_counts.how_many_more,
+    "as_many": across_counts.as_many,
+    "most_kinds": across_counts.most_kinds,
+}
+"""Name -> program about several pictures; as above."""

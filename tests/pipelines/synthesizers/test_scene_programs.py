@@ -93,3 +93,24 @@ def test_the_shipped_graphs_of_the_samples_all_have_a_question():
     assert all((ROOT / "samples" / record["image"]).is_file() for record in records)
     result = run(stage, [json.dumps(record) for record in records])
     assert result["error"] == result["scene_programs_reason"] == [None] * 48
+
+
+def test_about_a_group_it_reads_every_members_graph_and_asks_across_them():
+    graphs = [json.dumps({"objects": [{"name": name}]}) for name in ("dog", "cat", "lamp")]
+    stage = ScenePrograms(group="album", generators=("which_has",), choice_share=0)
+    assert stage.reads() == ("album.meta",)
+    ids = [f"{index:032x}" for index in range(3)]
+    column = pa.array([graphs, [graphs[0], None], [graphs[0], "{"]], pa.list_(pa.string()))
+    result = lists(stage.build()(pa.table({"sample_id": ids, "image_id": ids, "album.meta": column})))
+    question, answer = result["instruction"][0], result["response"][0]
+    asked = question.removeprefix("In which picture is there a ").removesuffix("?")
+    assert answer == f"picture {['dog', 'cat', 'lamp'].index(asked) + 1}"
+    assert result["scene_programs_reason"] == [None, "no_graph", None]
+    assert result["error"][2].startswith("BadGraph")
+
+
+def test_programs_of_one_picture_and_of_several_are_not_mixed():
+    with pytest.raises(RequestError, match="unknown or repeated: which_has"):
+        validate(ScenePrograms, {"kind": "scene_programs", "generators": ["which_has"]}, "x")
+    with pytest.raises(RequestError, match="unknown or repeated: count_objects"):
+        validate(ScenePrograms, {"kind": "scene_programs", "group": "g", "generators": ["count_objects"]}, "x")
