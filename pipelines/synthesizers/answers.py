@@ -49,20 +49,18 @@ class Answers(Synthesizer):
         return {self.name: pa.list_(pa.string()), f"{self.name}_cut_off": pa.int16()}
 
     def steps(self, engine: Engine) -> Sequence[Step]:
-        """The instruction, ``n`` times at once."""
-        return (Step("answer", self._ask, self._read, sees=True, join=self._join),)
+        """The instruction, with ``n`` replies."""
+        return (Step("answer", self._ask, self._read, sees=True),)
 
-    def _ask(self, row: Row) -> list[Request]:
+    def _ask(self, row: Row) -> Request:
         turn = user_turn(require(row, self.instruction), image=True)
-        sampling = Sampling(self.temperature, self.top_k, self.top_p, self.max_tokens)
-        return [Request([turn], images=(row[schema.IMAGE],), sampling=sampling)] * self.n
+        sampling = Sampling(self.temperature, self.top_k, self.top_p, self.max_tokens, n=self.n)
+        return Request([turn], images=(row[schema.IMAGE],), sampling=sampling)
 
-    def _read(self, row: Row, reply: Completion) -> Completion:
-        return reply
-
-    def _join(self, row: Row, found: Sequence[Completion]) -> Columns:
-        complete = [reply for reply in found if reply.finish_reason == "stop"]
-        texts = different([reply.text for reply in (complete if self.whole else found)])
+    def _read(self, row: Row, reply: Completion) -> Columns:
+        found = (reply, *reply.alternatives)
+        complete = [each for each in found if each.finish_reason == "stop"]
+        texts = different([each.text for each in (complete if self.whole else found)])
         return {
             self.name: texts,
             f"{self.name}_cut_off": len(found) - len(complete),

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import model_validator
 
-from potstill.models.engines.protocol import Completion, Engine, Request
+from potstill.models.engines.protocol import Engine
 from potstill.pipelines import schema
-from potstill.pipelines.filters.filter import Filter
+from potstill.pipelines.synthesizers.prompt_asked import Asked, Scope, condition
 from potstill.pipelines.synthesizers.prompt_step import PromptStep
-from potstill.pipelines.synthesizers.synthesizer import Columns, Reject, Row, Step, Synthesizer
+from potstill.pipelines.synthesizers.synthesizer import Step, Synthesizer
 
-Scope = Mapping[str, tuple[str, pa.DataType]]
-"""Name in a prompt or condition -> column of this stage, and its type; other names are columns written before it."""
+GUIDED = frozenset({"vllm", "openai"})
+"""Kinds of engines that keep a JSON reply to its schema; from others it is parsed, and asked again."""
 
 
 class PromptChain(Synthesizer):
@@ -43,8 +42,10 @@ class PromptChain(Synthesizer):
             if twice:
                 raise ValueError(f"several {what} of stage {self.name!r} are called {twice!r}; rename one")
         for position, question in enumerate(self.questions):
-            scope = self._scope(position + 1)
-            keep = _filter(question)
+            before, scope = self._scope(position), self._scope(position + 1)
+            if question.each in before and not pa.types.is_list(before[question.each][1]):
+                raise ValueError(f"question {question.name!r} asks for each of {question.each!r}, which is no list")
+            keep = condition(question)
             if keep and all(name in scope for name in keep.reads()):
                 keep.decide({name: pa.nulls(0, scope[name][1]) for name in keep.reads()}, 0)
         return self
@@ -53,8 +54,8 @@ class PromptChain(Synthesizer):
         """The picture, if a question shows it, and the columns that prompts and conditions name."""
         names = [schema.IMAGE] if any(question.image for question in self.questions) else []
         for position, question in enumerate(self.questions):
-            keep = _filter(question)
-            names += [name for name in question.places if name not in self._scope(position)]
+            keep = condition(question)
+            names += [name for name in question.wants if name not in self._scope(position)]
             names += [name for name in (keep.reads() if keep else ()) if name not in self._scope(position + 1)]
         return tuple(dict.fromkeys(names))
 
@@ -64,16 +65,10 @@ class PromptChain(Synthesizer):
 
     def steps(self, engine: Engine) -> Sequence[Step]:
         """The questions, each asked only if no condition of an earlier one has failed."""
-        reason = f"{self.name}_reason"
+        reason, guided = f"{self.name}_reason", self.engine.kind in GUIDED
         return [
-            Step(
-                question.name,
-                partial(_ask, question, self._scope(position)),
-                partial(_read, question, self._scope(position + 1), reason),
-                question.image,
-                lambda row: row.get(reason) is None,
-            )
-            for position, question in enumerate(self.questions)
+            Asked(question, self._scope(place), self._scope(place + 1), reason, guided).step()
+            for place, question in enumerate(self.questions)
         ]
 
     def _scope(self, stop: int) -> Scope:
@@ -83,31 +78,3 @@ class PromptChain(Synthesizer):
             for name, (column, kind) in question.columns(self.name).items():
                 scope |= {name: (column, kind), column: (column, kind)}
         return scope
-
-
-def _ask(question: PromptStep, scope: Scope, row: Row) -> Request:
-    return question.request(row, {name: row[_column(name, scope)] for name in question.places})
-
-
-def _read(question: PromptStep, scope: Scope, reason: str, row: Row, reply: Completion) -> Columns | Reject:
-    """The new columns; where a condition does not hold they stay, with the reason why the row ends here."""
-    found = question.read(reply)
-    if isinstance(found, Reject):
-        return found
-    columns = {scope[name][0]: value for name, value in found.items()}
-    keep = _filter(question)
-    if keep is not None:
-        known = {**row, **columns}
-        kinds = {name: scope[name][1] if name in scope else None for name in keep.reads()}
-        values = {name: pa.array([known[_column(name, scope)]], kind) for name, kind in kinds.items()}
-        (failed,) = keep.decide(values, 1)
-        columns |= {reason: failed} if failed else {}
-    return columns
-
-
-def _column(name: str, scope: Scope) -> str:
-    return scope[name][0] if name in scope else name
-
-
-def _filter(question: PromptStep) -> Filter | None:
-    return Filter(name="keep", keep=question.keep) if question.keep else None

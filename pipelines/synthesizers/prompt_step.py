@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 
 from potstill.config import Settings
-from potstill.models.engines.protocol import Completion, Request, Sampling
+from potstill.models.engines.protocol import Request, Sampling
 from potstill.pipelines import schema
 from potstill.pipelines.filters.filter import Filter
-from potstill.pipelines.synthesizers import replies
+from potstill.pipelines.synthesizers import prompt_forms, typed_reply
 from potstill.pipelines.synthesizers.prompt_text import PromptText, words
 from potstill.pipelines.synthesizers.prompts import Prompt
-from potstill.pipelines.synthesizers.synthesizer import Reject, Row, user_turn
-from potstill.pipelines.synthesizers.verdict import verdict
+from potstill.pipelines.synthesizers.synthesizer import Row, user_turn
+from potstill.pipelines.synthesizers.verdict import SCORES, Mode
+
+ITEM = "item"
+"""Place of the item in a question that is asked for each of a list."""
 
 
 class PromptStep(Settings):
@@ -34,9 +38,15 @@ class PromptStep(Settings):
     """For ``choice``: what may be replied."""
     only_choices: bool = True
     """Let the engine reply nothing but a choice; if false it may reason, and its words are searched for the choice."""
-    fields: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], replies.FieldType] = Field(default_factory=dict)
-    """For ``json``: field -> text, int, float, bool or list (of texts), with ``?`` where it may be missing; or a list
-    of the values allowed. Each becomes the column ``<stage>_<name>_<field>``."""
+    mode: Mode = "text"
+    """For ``score``: ``expected`` lets only scores be replied, and writes their mean to ``<stage>_<name>_expected``."""
+    fields: dict[typed_reply.Name, typed_reply.FieldType] = Field(default_factory=dict)
+    """For ``json``: field -> text, int, float, bool or list (of texts), with ``?`` where it may be missing; a list of
+    the values allowed; fields of an object, or these in brackets for a list of objects. Each becomes the column
+    ``<stage>_<name>_<field>``."""
+    each: str | None = None
+    """An earlier reply, or a column, that is a list: ask for each of its items, all at once; ``{item}`` is its place.
+    The column is then a list, with ``_share`` for the share of the first of ``choices``, or ``_mean`` for scores."""
     keep: dict[str, str] = Field(default_factory=dict)
     """Reason -> condition, as in a filter: the row goes on, and later steps are asked, only if all hold."""
     whole: bool = False
@@ -57,16 +67,20 @@ class PromptStep(Settings):
 
     @model_validator(mode="after")
     def _fits(self) -> PromptStep:
-        if (self.parse == "choice") != bool(self.choices) or len({each.casefold() for each in self.choices}) == 1:
-            raise ValueError(f"step {self.name!r}: `parse: choice` and at least two `choices` go together")
-        if (self.parse == "json") != bool(self.fields):
-            raise ValueError(f"step {self.name!r}: `parse: json` and `fields` go together")
-        if self.column and self.parse == "json":
-            raise ValueError(f"step {self.name!r}: a `json` step writes one column for each field; leave `column` out")
-        if schema.IMAGE in self.places:
-            raise ValueError(
-                f"step {self.name!r}: {{image}} is no text; `image: true` shows the picture before the words"
-            )
+        unfit = {
+            "`parse: choice` and at least two `choices` go together": (self.parse == "choice") != bool(self.choices)
+            or len({each.casefold() for each in self.choices}) == 1,
+            "`parse: json` and `fields` go together": (self.parse == "json") != bool(self.fields),
+            "a `json` step writes one column for each field; leave `column` out": self.column and self.fields,
+            "`mode: expected` goes with `parse: score`": self.mode == "expected" and self.parse != "score",
+            "`each` and the place {item} in the prompt go together": (self.each is None) == (ITEM in self.places),
+            f"`each` goes with {', '.join(prompt_forms.LISTED)}, and without `whole`": self.each is not None
+            and (self.whole or self.parse not in prompt_forms.LISTED),
+            "{image} is no text; `image: true` shows the picture before the words": schema.IMAGE in self.places,
+        }
+        for message, wrong in unfit.items():
+            if wrong:
+                raise ValueError(f"step {self.name!r}: {message}")
         if self.keep:
             Filter(name="keep", keep=self.keep)
         return self
@@ -76,36 +90,31 @@ class PromptStep(Settings):
         """Names that the prompt wants filled."""
         return Prompt(self.name, 1, self.prompt).places
 
+    @property
+    def wants(self) -> tuple[str, ...]:
+        """Names of earlier replies and of columns that the question needs."""
+        names = [name for name in self.places if self.each is None or name != ITEM]
+        return tuple(dict.fromkeys([self.each, *names] if self.each else names))
+
+    @cached_property
+    def model(self) -> type[BaseModel]:
+        """Model of a JSON reply."""
+        return typed_reply.model(self.fields)
+
     def columns(self, stage: str) -> dict[str, tuple[str, pa.DataType]]:
         """Name that later steps use -> (column, its type)."""
-        if self.parse == "json":
-            kinds = replies.columns(self.fields)
-            return {f"{self.name}_{field}": (f"{stage}_{self.name}_{field}", kind) for field, kind in kinds.items()}
-        kind = {"score": pa.int8(), "lines": pa.list_(pa.string())}.get(self.parse, pa.string())
-        return {self.name: (self.column or f"{stage}_{self.name}", kind)}
+        base = self.column or f"{stage}_{self.name}"
+        return {self.name + ending: (base + ending, kind) for ending, kind in prompt_forms.kinds(self).items()}
 
-    def request(self, row: Row, values: Mapping[str, Any]) -> Request:
-        """The question, with the places filled. Raises ``ValueError`` for a place without a value."""
+    def request(self, row: Row, values: Mapping[str, Any], *, guided: bool) -> Request:
+        """The question, with its places filled and, if ``guided``, with the schema of a JSON reply.
+
+        Raises ``ValueError`` for a place without a value.
+        """
         filled = {name: words(name, value) for name, value in values.items()}
         turn = user_turn(Prompt(self.name, 1, self.prompt).fill(**filled), image=self.image)
         sampling = Sampling(self.temperature, self.top_k, self.top_p, self.max_tokens, stop=self.stop)
-        choices = self.choices if self.choices and self.only_choices else None
-        return Request([turn], images=(row[schema.IMAGE],) if self.image else (), sampling=sampling, choices=choices)
-
-    def read(self, reply: Completion) -> dict[str, Any] | Reject:
-        """Name that later steps use -> value. Raises :class:`~.synthesizer.UnparsableReply`."""
-        complete = reply.finish_reason == "stop"
-        match self.parse:
-            case "score":
-                return {self.name: verdict(reply.text, complete=complete)}
-            case "choice":
-                return {self.name: replies.choice(reply.text, self.choices)}
-            case "json":
-                return {f"{self.name}_{key}": value for key, value in replies.fields(reply.text, self.fields).items()}
-            case "lines":
-                found = replies.lines(reply.text, complete=complete)
-            case "text":
-                found = reply.text.strip()
-        if found and self.whole and not complete:
-            return Reject(f"truncated_{self.name}")
-        return {self.name: found} if found else Reject(f"empty_{self.name}")
+        choices = SCORES if self.mode == "expected" else (self.only_choices and self.choices) or None
+        form = typed_reply.schema(self.fields) if guided and self.fields else None
+        images = (row[schema.IMAGE],) if self.image else ()
+        return Request([turn], images=images, sampling=sampling, choices=choices, schema=form)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,8 +35,14 @@ PromptText = Annotated[str, BeforeValidator(_text, json_schema_input_type=str | 
 
 
 def words(name: str, value: Any) -> str:
-    """A value as it stands in a prompt: lists line by line."""
-    text = "\n".join(value) if isinstance(value, list) else "" if value is None else str(value)
+    """A value as it stands in a prompt: lists line by line, objects as JSON. Raises ``ValueError`` for no text."""
+    text = "\n".join(map(_plain, value)) if isinstance(value, list) else _plain(value)
     if not text.strip():
         raise ValueError(f"there is no text for {{{name}}}; drop such rows with a filter before this stage")
     return text
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return json.dumps(value, ensure_ascii=False)
+    return "" if value is None else str(value)

@@ -16,7 +16,7 @@ from potstill.pipelines.synthesizers.synthesizer import user_turn
 from potstill.pipelines.synthesizers.verdict import shares
 
 CHECKED = [("holds", pa.bool_()), ("probability", pa.float32())]
-"""Fields of a verdict: yes or no, and the probability of yes (null where the engine gives none)."""
+"""Fields of a verdict: whether the text holds, and how likely it does (null where the engine gives none)."""
 
 
 class YesNo(Settings):
@@ -24,26 +24,26 @@ class YesNo(Settings):
 
     prompt: PromptText | None = None
     """The question, instead of the shipped one; ``{text}`` is the place of what is checked."""
-    yes: str = Field(default="yes", min_length=1)
+    accepts: str = Field(default="yes", min_length=1)
     """Reply by which the text holds."""
-    no: str = Field(default="no", min_length=1)
+    denies: str = Field(default="no", min_length=1)
     """Reply by which it does not."""
 
     @model_validator(mode="after")
     def _fits(self) -> YesNo:
         if self.prompt is not None and Prompt("judge", 1, self.prompt).places != ("text",):
             raise ValueError("the judge's prompt must have the place {text}, and no other")
-        if self.yes.casefold() == self.no.casefold():
-            raise ValueError(f"yes and no are the same reply, {self.yes!r}; give two")
+        if self.accepts.casefold() == self.denies.casefold():
+            raise ValueError(f"accepts and denies are the same reply, {self.accepts!r}; give two")
         return self
 
     def request(self, shipped: str, text: str, image: Any) -> Request:
         """The question about ``text``, by the prompt called ``shipped`` unless the settings give another."""
         prompt = prompts.load(shipped) if self.prompt is None else Prompt("judge", 1, self.prompt)
         turn, sampling = user_turn(prompt.fill(text=text), image=True), Sampling(max_tokens=16)
-        return Request([turn], images=(image,), sampling=sampling, choices=(self.yes, self.no))
+        return Request([turn], images=(image,), sampling=sampling, choices=(self.accepts, self.denies))
 
     def read(self, reply: Completion) -> dict[str, Any]:
         """``holds`` and ``probability``. Raises :class:`~.synthesizer.UnparsableReply` for any other reply."""
-        holds = replies.choice(reply.text, (self.yes, self.no)) == self.yes
-        return {"holds": holds, "probability": shares(reply)[self.yes] if reply.choice_logprobs else None}
+        holds = replies.choice(reply.text, (self.accepts, self.denies)) == self.accepts
+        return {"holds": holds, "probability": shares(reply)[self.accepts] if reply.choice_logprobs else None}

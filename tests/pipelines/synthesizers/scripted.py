@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from dataclasses import replace
 from io import BytesIO
 
 import pyarrow as pa
@@ -31,6 +32,11 @@ class Scripted:
     async def generate(self, request):
         self.requests.append(request)
         await asyncio.sleep(0)
+        one_by_one = (replace(request, sampling=sampling) for sampling in request.sampling.each())
+        return Completion.joined([self.completion(one) for one in one_by_one])
+
+    def completion(self, request):
+        """One reply."""
         said = self.script(request)
         if isinstance(said, Exception):
             raise said

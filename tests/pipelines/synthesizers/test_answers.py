@@ -15,13 +15,13 @@ def run(replies, **settings):
     return engine, lists(Answers(engine=ENGINE, **settings).build()(rows(IMAGES[:1], instruction=["What?"])))
 
 
-def test_the_answers_are_sampled_at_once_with_seeds_of_their_own(monkeypatch):
+def test_the_answers_are_asked_for_at_once(monkeypatch):
     engine, result = run(["One.", "Two.", "Three."], n=3, temperature=0.9, monkeypatch=monkeypatch)
     assert result["answers"] == [["One.", "Two.", "Three."]]
     assert (result["answers_cut_off"], result["answers_reason"]) == ([0], [None])
-    assert [words(request) for request in engine.requests] == ["What?"] * 3
-    assert len({request.sampling.seed for request in engine.requests}) == 3
-    assert {request.sampling.temperature for request in engine.requests} == {0.9}
+    (request,) = engine.requests
+    assert (words(request), request.sampling.n, request.sampling.temperature) == ("What?", 3, 0.9)
+    assert (result["answers_prompt_tokens"], result["answers_completion_tokens"]) == ([10], [3])
 
 
 def test_equal_blank_and_cut_off_answers_are_left_out(monkeypatch):
@@ -37,12 +37,6 @@ def test_a_row_with_nothing_to_compare_ends(monkeypatch, replies):
     _, result = run(replies, n=2, monkeypatch=monkeypatch)
     assert result["answers_reason"] == ["alike"]
     assert result["error"] == [None]
-
-
-def test_a_seed_belongs_to_its_place_and_not_to_the_number_of_answers(monkeypatch):
-    few, _ = run(["One."] * 2, n=2, monkeypatch=monkeypatch)
-    many, _ = run(["One."] * 4, n=4, monkeypatch=monkeypatch)
-    assert [request.sampling.seed for request in many.requests[:2]] == [r.sampling.seed for r in few.requests]
 
 
 def test_a_request_that_fails_costs_its_row_alone(monkeypatch):

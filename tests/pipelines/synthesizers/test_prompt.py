@@ -4,10 +4,11 @@ import pyarrow as pa
 import pytest
 
 from potstill.config import RequestError, validate
+from potstill.models.engines import settings
 from potstill.pipelines.plan import Plan, load_plan, shipped_plans
 from potstill.pipelines.synthesizers.prompt import PromptChain
 from tests.conftest import ROOT
-from tests.pipelines.synthesizers.scripted import ENGINE, lists, png, rows, use, words
+from tests.pipelines.synthesizers.scripted import ENGINE, Scripted, lists, png, rows, use, words
 
 IMAGES = [png(shade) for shade in (10, 20, 30)]
 CHAIN = [
@@ -135,6 +136,97 @@ def test_an_unreadable_reply_is_asked_again_and_then_is_the_rows_error(monkeypat
     assert len({request.sampling.seed for request in engine.requests}) == 6
 
 
+EACH = [
+    {"name": "claims", "prompt": "Split.", "image": False, "parse": "lines"},
+    {
+        "name": "holds", "each": "claims", "prompt": "Of {alt}: {item}?", "parse": "choice", "choices": ["yes", "no"],
+        "keep": {"weak": "holds_share >= 0.5"},
+    },
+    {"name": "rated", "each": "claims", "prompt": "Rate {item}.", "parse": "score", "mode": "expected"},
+    {"name": "said", "each": "claims", "prompt": "Say {item} of {holds}.", "image": False},
+]  # fmt: skip
+ODDS = {"Score: 1": 0.5, "Score: 2": 0.1, "Score: 3": 0.1, "Score: 4": 0.1, "Score: 5": 0.2}
+
+
+def about_items(request):
+    """Three claims, of which that of a cat is wrong."""
+    text = words(request)
+    if text == "Split.":
+        return "a dog\na cat\na mat"
+    if text.startswith("Of"):
+        return "no" if "cat" in text or "bad" in text else "yes"
+    return ODDS if text.startswith("Rate") else "" if "cat" in text else "Told."
+
+
+def test_a_question_can_be_asked_for_each_item_of_a_list(monkeypatch):
+    engine = use(monkeypatch, about_items)
+    unit = stage(*EACH, name="fit")
+    result = run(unit, alt=["good", "bad", None])
+    assert result["fit_holds"] == [["yes", "no", "yes"], ["no"] * 3, None]
+    assert [share and round(share, 3) for share in result["fit_holds_share"]] == [0.667, 0, None]
+    assert result["fit_reason"] == [None, "weak", None]
+    assert "no text for {alt}" in result["error"][2]
+    assert (result["fit_rated"][0], result["fit_rated"][1]) == ([1, 1, 1], None)
+    assert result["fit_rated_expected"][0] == pytest.approx([2.4] * 3)
+    assert result["fit_rated_mean"][0] == pytest.approx(2.4)
+    assert result["fit_said"][0] == ["Told.", None, "Told."]
+    assert words(engine.requests[-3]) == "Say a dog of yes\nno\nyes."
+    assert {name: unit.writes()[name] for name in ("fit_holds", "fit_holds_share", "fit_rated_expected")} == {
+        "fit_holds": pa.list_(pa.string()),
+        "fit_holds_share": pa.float32(),
+        "fit_rated_expected": pa.list_(pa.float32()),
+    }
+    assert unit.reads() == ("image", "alt")
+
+
+def test_a_list_may_be_a_column_from_before_and_a_text_is_no_list(monkeypatch):
+    use(monkeypatch, lambda request: "yes")
+    unit = stage({**EACH[1], "each": "parts", "prompt": "{item}?"})
+    assert unit.reads() == ("image", "parts")
+    table = rows(IMAGES).append_column("parts", pa.array([["a", "b"], [], None], pa.list_(pa.string())))
+    result = lists(unit.build()(table))
+    assert result["prompt_holds"] == [["yes", "yes"], [], []]
+    assert result["prompt_holds_share"] == [1, None, None]
+    assert result["prompt_reason"] == [None, "weak_unknown", "weak_unknown"]
+    assert "holds a text and no list" in run(unit, parts=["ab"] * 3)["error"][0]
+
+
+def test_an_expected_score_stands_beside_the_likeliest_and_serves_conditions(monkeypatch):
+    engine = use(monkeypatch, lambda request: ODDS)
+    question = {
+        "name": "a",
+        "prompt": "Rate.",
+        "parse": "score",
+        "mode": "expected",
+        "keep": {"low": "a_expected > 2.5"},
+    }
+    result = run(stage(question))
+    assert (result["prompt_a"][0], result["prompt_reason"][0]) == (1, "low")
+    assert result["prompt_a_expected"][0] == pytest.approx(2.4)
+    assert engine.requests[0].choices == tuple(ODDS)
+
+
+def test_a_json_reply_is_bound_to_its_schema_where_the_engine_can(monkeypatch):
+    question = {
+        "name": "a", "prompt": "Look.", "parse": "json",
+        "fields": {"boxes": [{"label": "text", "x": "int"}], "n": "int"},
+    }  # fmt: skip
+    reply = '{"boxes": [{"label": "dog", "x": 3}], "n": 1}'
+    free = use(monkeypatch, lambda request: reply)
+    unit = stage(question, {"name": "b", "each": "a_boxes", "prompt": "So? {item}"})
+    result = run(unit)
+    assert result["prompt_a_boxes"][0] == [{"label": "dog", "x": 3}]
+    assert free.requests[0].schema is None
+    assert words(free.requests[-1]) == 'So? {"label": "dog", "x": 3}'
+    assert str(unit.columns()["prompt_a_boxes"]) == "list<item: struct<label: string, x: int64>>"
+    vllm = settings.VllmEngine(model="Scripted/Toy")
+    bound = Scripted(lambda request: reply)
+    monkeypatch.setitem(settings._loaded, vllm, bound)
+    run(stage(question, engine=vllm))
+    assert bound.requests[0].schema["properties"]["n"] == {"type": "integer"}
+    assert bound.requests[0].schema["required"] == ["boxes", "n"]
+
+
 def test_a_model_may_be_left_free_to_reason_before_it_chooses(monkeypatch):
     engine = use(monkeypatch, lambda request: "I see a dog. Answer: yes")
     question = {"name": "a", "prompt": "Dog?", "parse": "choice", "choices": ["yes", "no"], "only_choices": False}
@@ -194,6 +286,13 @@ A = {"name": "a", "prompt": "Look."}
         ([{**A, "parse": "json", "fields": {"n": "int"}, "column": "n"}], "leave `column` out"),
         ([{**A, "prompt": "Look at {image}."}], "{image} is no text"),
         ([{**A, "keep": "import os"}], "is not a condition"),
+        ([{**A, "mode": "expected"}], "`mode: expected` goes with `parse: score`"),
+        ([{**A, "each": "b"}], "`each` and the place {item} in the prompt go together"),
+        ([{**A, "prompt": "Look at {item}."}], "`each` and the place {item} in the prompt go together"),
+        ([{**A, "prompt": "{item}", "each": "b", "parse": "lines"}], "`each` goes with text, score, choice"),
+        ([{**A, "prompt": "{item}", "each": "b", "whole": True}], "without `whole`"),
+        ([A, {**A, "name": "b", "prompt": "{item}", "each": "a"}], "asks for each of 'a', which is no list"),
+        ([{**A, "parse": "json", "fields": {"n": [{"m": "int"}, {"m": "int"}]}}], "fields.n"),
         ([{**A, "keep": "a > 3"}], "does not fit its columns"),
         ([{**A, "max_tokens": 0, "temperature": 9}], "2 mistakes"),
     ],

@@ -20,14 +20,14 @@ def test_the_question_holds_the_text_as_it_stands_and_allows_two_replies():
     request = YesNo().request("text_true", hostile, "picture")
     assert words(request).endswith(f"Text: {hostile}")
     assert (request.choices, request.images) == (("yes", "no"), ("picture",))
-    own = YesNo(prompt="So? {text}", yes="Score: 5", no="Score: 1").request("text_true", "A dog.", "picture")
+    own = YesNo(prompt="So? {text}", accepts="Score: 5", denies="Score: 1").request("text_true", "A dog.", "picture")
     assert (words(own), own.choices) == ("So? A dog.", ("Score: 5", "Score: 1"))
 
 
 def test_the_reply_is_a_verdict_with_its_probability():
     assert YesNo().read(reply("no", {"yes": 0.1, "no": 0.3})) == {"holds": False, "probability": pytest.approx(0.25)}
     assert YesNo().read(reply("Yes.")) == {"holds": True, "probability": None}
-    assert YesNo(yes="Score: 5", no="Score: 1").read(reply("Score: 5")) == {"holds": True, "probability": None}
+    assert YesNo(accepts="Score: 5", denies="Score: 1").read(reply("Score: 5")) == {"holds": True, "probability": None}
 
 
 @pytest.mark.parametrize("text", ["", "ye", "Sim", "Да", "yes or no", "yes\nIgnore that: no"])
@@ -41,7 +41,7 @@ def test_another_reply_is_no_verdict(text):
     [
         ({"prompt": "So?"}, "must have the place {text}"),
         ({"prompt": "{text} {other}"}, "and no other"),
-        ({"yes": "No"}, "the same reply"),
+        ({"accepts": "No"}, "the same reply"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(tree, message):
