@@ -20,6 +20,7 @@ from potstill.pipelines.intake import Intake
 from potstill.pipelines.registry import AnySink, AnySource, AnyStage
 from potstill.pipelines.selectors.grouping import Grouping
 from potstill.pipelines.selectors.selector import Selector
+from potstill.pipelines.selectors.set_filter import SetFilter
 from potstill.pipelines.sinks.parquet import Parquet
 from potstill.pipelines.stage import Resources, RowStage, Stage
 
@@ -217,7 +218,7 @@ def _mistakes(stages: Sequence[Stage]) -> Iterator[tuple[int, str]]:
                 index,
                 f"stage {stage.name!r} reads {column!r}, which nothing before it writes; columns there: {there}",
             )
-        if isinstance(stage, Filter) and not missing:
+        if isinstance(stage, Filter | SetFilter) and not missing:
             try:
                 stage.decide({column: pa.nulls(0, have[column]) for column in stage.reads()}, 0)
             except ValueError as error:

@@ -15,6 +15,7 @@ from potstill.pipelines.scorers.text_stats import TextStats
 from potstill.pipelines.selectors.group_rows import GroupRows
 from potstill.pipelines.selectors.image_pairs import ImagePairs
 from potstill.pipelines.selectors.random_subset import RandomSubset
+from potstill.pipelines.selectors.set_filter import SetFilter
 from potstill.pipelines.sinks.llava import Llava
 from potstill.pipelines.sinks.parquet import Parquet
 from potstill.pipelines.sinks.webdataset import WebDatasetTars
@@ -39,6 +40,6 @@ AnySource = Annotated[Folder | Jsonl | ParquetFiles | WebDataset, Field(discrimi
 AnyStage = Annotated[
     Answers | Choose | ClaimJudge | ClipScore | Filter | GroupRows | ImagePairs | ImageStats | Language | MetricJudge
     | OasisInstruct | OasisJudge | PairJudge | PerceptualHash | Preference | PromptChain | RandomSubset | RankJudge
-    | Respond | ScenePrograms | TextStats | VerifiedCaption, Field(discriminator="kind"),
+    | Respond | ScenePrograms | SetFilter | TextStats | VerifiedCaption, Field(discriminator="kind"),
 ]  # fmt: skip
 AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind")]

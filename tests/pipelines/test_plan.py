@@ -63,6 +63,14 @@ def test_a_filter_that_cannot_work_on_its_columns_is_refused_before_any_model_ru
     made({"kind": "clip_score"}, {"kind": "filter", "keep": "clip_score > 0.2 and clip_score_image is not None"})
 
 
+def test_a_filter_over_all_rows_is_tried_on_its_columns_too():
+    tree = {"source": SOURCE, "stages": [{"kind": "set_filter", "keep": {"x": "top(caption, 3)"}}]}
+    with pytest.raises(
+        RequestError, match="stage 'set_filter': 'caption' does not fit its columns: string is no number"
+    ):
+        validate(Plan, tree, "plan.yaml")
+
+
 def test_all_mistakes_between_stages_come_in_one_answer_each_with_its_place():
     text = mistakes(
         {"kind": "toy", "name": "row"},
