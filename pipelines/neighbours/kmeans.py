@@ -1,0 +1,100 @@
+"""Spherical k-means of directions in memory. Equal input gives equal centroids: sums and comparisons are exact.
+
+Source: Dhillon and Modha 2001, Concept Decompositions for Large Sparse Text Data (Machine Learning 42); two levels as
+in the inverted files of Jegou, Douze and Schmid 2011 (PAMI 33), here FAISS.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from potstill.pipelines.neighbours.directions import cosines, directions
+
+ITERATIONS = 20
+SPARE = 2
+"""Candidates beyond those asked for: taken by the cosine in float32, ranked by the exact one."""
+PROBES = 4
+"""Cells that a row is compared with the centroids of, where there are cells."""
+ROWS_AT_ONCE = 16_384
+
+
+class Centroids:
+    """Directions ``leaves`` (k, d) to be nearest to, on one level, or found through the ``cells`` (c, d) they lie in.
+
+    With cells a row is compared with the leaves of the :data:`PROBES` nearest ones: c + PROBES k / c cosines and not k.
+    """
+
+    def __init__(self, leaves: np.ndarray, cells: np.ndarray | None = None) -> None:
+        self.leaves, self.cells = leaves, cells
+
+    def __len__(self) -> int:
+        return len(self.leaves)
+
+    def __reduce__(self) -> tuple[type[Centroids], tuple[np.ndarray, np.ndarray | None]]:
+        return Centroids, (self.leaves, self.cells)
+
+    def nearest(self, units: np.ndarray, count: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """The ``count`` (at most :data:`PROBES`) nearest leaves of directions (n, d), of equally near ones the first.
+
+        Cosines, float64, and numbers, int64, each (n, min(count, k)). The ranking is exact but where more than
+        :data:`SPARE` leaves too many are as near as float32 can tell: then one that is nearer by less than
+        :func:`~potstill.pipelines.neighbours.directions.rounding` may be missed.
+        """
+        wanted = min(count + SPARE, len(self))
+        if self.cells is None:
+            found = self._index.search(units, wanted)[1]
+        else:
+            near, probed = Centroids(self.cells).nearest(units, PROBES)
+            found = self._index.search_preassigned(units, wanted, probed, near.astype(np.float32))[1]
+        near = np.where(found < 0, -2, cosines(units, self.leaves, found))
+        order = np.lexsort((found, -near), axis=1)[:, :count]
+        return np.take_along_axis(near, order, 1), np.take_along_axis(found, order, 1)
+
+    @cached_property
+    def _index(self) -> Any:
+        import faiss
+
+        faiss.omp_set_num_threads(1)  # workers share the machine by processes
+        width = self.leaves.shape[1]
+        if self.cells is None:
+            index = faiss.IndexFlatIP(width)
+        else:
+            self._quantizer = faiss.IndexFlatIP(width)  # kept: the index only points to it
+            self._quantizer.add(self.cells)
+            index = faiss.IndexIVFFlat(self._quantizer, width, len(self.cells), faiss.METRIC_INNER_PRODUCT)
+            index.is_trained, index.nprobe = True, min(PROBES, len(self.cells))
+        index.add(self.leaves)
+        return index
+
+
+def spherical_kmeans(units: np.ndarray, k: int) -> np.ndarray:
+    """At most ``k`` centroids of directions (n, d), n > 0: float32 (k, d), all different.
+
+    Starts from the first k rows, so rows come in random order. A cluster that lost its rows starts again from a row
+    that is farthest from its centroid; fewer than k come back only where fewer than k rows differ.
+    """
+    centroids = units[:k]
+    for _ in range(ITERATIONS):
+        near, labels = Centroids(centroids).nearest(units)
+        moved = directions(sums(units, labels[:, 0], len(centroids)))
+        lost = np.flatnonzero(~moved.any(axis=1))
+        moved[lost] = units[np.argsort(near[:, 0], kind="stable")[: len(lost)]]
+        if np.array_equal(moved, centroids):
+            break
+        centroids = moved
+    _, first = np.unique(centroids, axis=0, return_index=True)
+    return centroids[np.sort(first)]
+
+
+def sums(units: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    """Sum of the directions of each label: float64 (k, d), exact and so the same in any order."""
+    total = np.zeros((k, units.shape[1]))
+    for at in range(0, len(units), ROWS_AT_ONCE):
+        part = labels[at : at + ROWS_AT_ONCE]
+        order = np.argsort(part, kind="stable")
+        present, starts = np.unique(part[order], return_index=True)
+        total[present] += np.add.reduceat(units[at : at + ROWS_AT_ONCE][order].astype(np.float64), starts)
+    return total
