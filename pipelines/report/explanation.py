@@ -16,6 +16,7 @@ from potstill.pipelines.filters import expression
 from potstill.pipelines.filters.filter import Filter
 from potstill.pipelines.report.standing import Part, Standing, as_text, error_of
 from potstill.pipelines.report.text import one_line
+from potstill.pipelines.selectors.set_filter import SetFilter
 from potstill.pipelines.stage import RowStage, Stage
 from potstill.pipelines.walk import Passage, read
 
@@ -125,8 +126,10 @@ def _explain_sample(standing: Standing, part: Part, position: int) -> Iterator[s
     identities = _identities(standing)
     for number, (stage, passage) in enumerate(zip(standing.plan.stages, part.passages, strict=True)):
         what = f" ({stage.kind})" if stage.kind != stage.name else ""
-        if isinstance(stage, Filter) and passage.entered[position]:
-            yield f"{stage.name}{what}: {_decision(standing, number, stage, part, position)}"
+        decided = passage.entered[position] and not passage.pending[position]
+        if isinstance(stage, Filter | SetFilter) and decided:
+            reason = passage.reasons[position]
+            yield f"{stage.name}{what}: {_decision(standing, number, stage, part, position, reason)}"
         else:
             yield f"{stage.name}{what}: {_outcome(passage, part, position)}"
         if isinstance(stage, RowStage):
@@ -154,17 +157,19 @@ def _outcome(passage: Passage, part: Part, position: int) -> str:
     return f"dropped: {passage.reasons[position]}" if passage.dropped[position] else "kept"
 
 
-def _decision(standing: Standing, number: int, stage: Filter, part: Part, position: int) -> str:
+def _decision(
+    standing: Standing, number: int, stage: Filter | SetFilter, part: Part, position: int, reason: str | None
+) -> str:
     """Which condition a row met or failed, with the values that it was decided by."""
     row = part.table.slice(position, 1)
     values = {name: column[0].as_py() for name, column in read(standing.plan, number, row, stage.reads()).items()}
-    reason = stage.decide(read(standing.plan, number, row, stage.reads()), 1)[0]
+    if isinstance(stage, SetFilter):
+        values |= standing.evidence(stage, row[schema.SAMPLE_ID][0].as_py())
     if reason is None:
-        return f"kept: {_known(values, stage.reads())}"
+        return f"kept: {_known(values, tuple(values))}"
     name = reason if reason in stage.keep else reason.removesuffix("_unknown")
-    condition = stage.keep[name]
-    columns = expression.names(expression.parse(condition))
-    return f"dropped: {_known(values, columns)}, needs {condition} (reason: {reason})"
+    columns = expression.names(stage.conditions[name])
+    return f"dropped: {_known(values, columns)}, needs {stage.keep[name]} (reason: {reason})"
 
 
 def _known(values: dict[str, Any], columns: tuple[str, ...]) -> str:

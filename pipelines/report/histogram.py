@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from potstill.pipelines.filters import expression
 from potstill.pipelines.filters.filter import Filter
 from potstill.pipelines.plan import Plan
+from potstill.pipelines.selectors.set_filter import SetFilter
 
 BINS = 40
 LEVELS = 20
@@ -114,9 +114,9 @@ def thresholds(plan: Plan) -> dict[str, list[Threshold]]:
     written: set[str] = set()
     for stage in plan.stages:
         written |= set(stage.writes())
-        if isinstance(stage, Filter):
-            for condition in stage.keep.values():
-                for column, sign, value in _comparisons(expression.parse(condition)):
+        if isinstance(stage, Filter | SetFilter):
+            for condition in stage.conditions.values():
+                for column, sign, value in _comparisons(condition):
                     limit = Threshold(stage.name, sign, value)
                     if column in written and limit not in found.setdefault(column, []):
                         found[column].append(limit)

@@ -26,6 +26,7 @@ from potstill.pipelines.report import charts, gallery
 from potstill.pipelines.report.histogram import Histogram, histograms, thresholds
 from potstill.pipelines.report.standing import Part, Standing, count, error_of
 from potstill.pipelines.report.text import duration, one_line, visible
+from potstill.pipelines.selectors.set_filter import SetFilter
 
 REPORT_FILE = "report.html"
 FAILURES_EACH, FAILURES = 5, 60
@@ -129,7 +130,7 @@ def _content(found: Findings) -> dict[str, Any]:
     conditions = {
         (stage.name, reason): condition
         for stage in standing.plan.stages
-        if isinstance(stage, Filter)
+        if isinstance(stage, Filter | SetFilter)
         for reason, condition in stage.keep.items()
     }
     return {

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import yaml
 
 from potstill.config import RequestError, validate
@@ -133,6 +134,13 @@ class Standing:
             for stage in selectors
             if self.run.exists(decisions_file(stage))
         ]
+
+    def evidence(self, selector: Selector, sample: str) -> dict[str, Any]:
+        """The numbers by which a selector decided about a sample, by name; none when it was not offered."""
+        table = self.run.read_table(decisions_file(selector))
+        found = table.filter(pc.equal(table[schema.SAMPLE_ID], sample))
+        numbers = found.drop_columns([schema.SAMPLE_ID, "keep", "reason", *selector.writes()])
+        return numbers.to_pylist()[0] if found.num_rows else {}
 
     def parts(self, columns: Sequence[str] = ()) -> Iterator[Part]:
         """Chunk after chunk, those that were taken in, with these computed columns beside the ones that decide."""

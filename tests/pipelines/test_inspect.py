@@ -164,6 +164,22 @@ def test_what_a_selector_left_out_is_explained(tmp_path, monkeypatch):
     assert sum("now      dropped (not_selected) at random_subset" in text for text in texts) == 3
 
 
+def test_a_filter_over_all_rows_is_explained_by_the_numbers_it_decided_by(tmp_path, monkeypatch):
+    runs.know_the_double(monkeypatch)
+    keep = {"low": "match >= quantile(match, 0.25)", "few": "top(match, 2)"}
+    plan = runs.make_plan(pictures(tmp_path / "in", 5), runs.SAYS, more=[{"kind": "set_filter", "keep": keep}])
+    out = runs.make_run(plan, tmp_path / "out")
+    assert "dropped: match == 0, quantile(match, 0.25) == 0.1, needs match >= quantile(match, 0.25) (reason: low)" in (
+        explained(out, "0000.png")
+    )
+    assert "dropped: rank(match) == 3, needs top(match, 2) (reason: few)" in explained(out, "0002.png")
+    assert "set_filter: kept: match == 0.4, quantile(match, 0.25) == 0.1, rank(match) == 1" in explained(
+        out, "0004.png"
+    )
+    set_state(out, "failed")
+    assert "set_filter: waiting to be computed or chosen" in explained(out, "0004.png")
+
+
 def test_requeued_rows_are_tried_again_and_nothing_else_is(run, tmp_path, monkeypatch):
     metadata = pq.read_schema(Path(run, "samples/chunk-00002.parquet")).metadata
     assert requeue_rows(run, "judge") == 1

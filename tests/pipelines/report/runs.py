@@ -13,6 +13,7 @@ from potstill.pipelines.report import standing
 from potstill.pipelines.rundir import RunDir
 from potstill.pipelines.runner import Runner
 from potstill.pipelines.selectors.random_subset import RandomSubset
+from potstill.pipelines.selectors.set_filter import SetFilter
 from potstill.pipelines.stage import RowStage
 from potstill.pipelines.worker import CHUNK, STATS, Worker
 
@@ -56,7 +57,7 @@ class Judge(RowStage):
 class JudgePlan(Plan):
     """A plan that knows the double."""
 
-    stages: tuple[Annotated[Judge | Filter | RandomSubset, Field(discriminator="kind")], ...] = ()
+    stages: tuple[Annotated[Judge | Filter | RandomSubset | SetFilter, Field(discriminator="kind")], ...] = ()
 
 
 class LocalRunner(Runner):

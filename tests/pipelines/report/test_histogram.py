@@ -53,6 +53,12 @@ def test_limits_are_read_off_the_filters_from_either_side():
     assert set(found) == {"solvability", "match"}
 
 
+def test_a_filter_over_all_rows_has_its_limits_too_and_none_where_it_compares_with_what_it_measures():
+    keep = {"a": "match > 0.5 and match >= quantile(match, 0.1)", "b": "top(match, 3)"}
+    plan = make_plan("/nowhere", {}, more=[{"kind": "set_filter", "keep": keep}])
+    assert thresholds(plan)["match"] == [Threshold("set_filter", ">", 0.5)]
+
+
 @pytest.mark.parametrize(("sign", "place"), [(">=", 0.5), (">", 0.75), ("<", 0.5), ("<=", 0.75)])
 def test_a_limit_on_whole_numbers_stands_between_the_bars(sign, place):
     found = filled([([1, 2, 3, 4], [True] * 4)], integer=True)
