@@ -108,6 +108,15 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     return (height, width) if orientation(image) >= 5 else (width, height)
 
 
+def is_plain(data: bytes) -> bool:
+    """Whether every reader shows the same pixels as :func:`convert`: an upright, opaque, still JPEG, PNG or WebP of
+    8 bits."""
+    image = open_header(data)
+    still = getattr(image, "n_frames", 1) == 1
+    opaque = image.mode in ("RGB", "L") and not image.has_transparency_data
+    return image.format in ("JPEG", "PNG", "WEBP") and still and opaque and orientation(image) == 1
+
+
 def convert(data: bytes, *, side: int = 0) -> Image.Image:
     """A new RGB picture from encoded bytes, upright, on white. Raises what Pillow raises on broken bytes.
 

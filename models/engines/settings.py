@@ -51,6 +51,8 @@ class _Engine(Settings):
     """Fields that change how fast replies come, and not the replies."""
     hooks: ClassVar[bool] = True
     """Whether the engine takes raw prompts, which Oasis needs."""
+    sends: ClassVar[bool] = False
+    """Whether images travel to a server, which their files spare to encode again."""
     chunks_in_flight: ClassVar[int] = 1
     """Chunks whose rows are asked at the same time, so that the engine has work while the last rows of one end. 1 where
     batches must follow from the requests of one chunk, not from what happens to be asked beside them."""
@@ -184,6 +186,7 @@ class OpenaiEngine(_Engine):
 
     speed: ClassVar = frozenset({"api_key_env", "max_in_flight", "requests_per_second", "timeout_s", "tries"})
     hooks: ClassVar = False
+    sends: ClassVar = True
     chunks_in_flight: ClassVar = CHUNKS_IN_FLIGHT
 
     kind: Literal["openai"] = "openai"

@@ -15,9 +15,10 @@ from pydantic import Field
 from potstill.models.engines import loop
 from potstill.models.engines.protocol import Completion, Engine, EngineDied, Message, Request
 from potstill.models.engines.settings import SPEED, EngineSettings
-from potstill.pipelines import pixels, schema
+from potstill.pipelines import schema
 from potstill.pipelines.stage import BatchFn, RowStage, WorkerFault
 from potstill.pipelines.synthesizers import prompts
+from potstill.pipelines.synthesizers.shown import Shown
 
 RETRY_TEMPERATURE = 0.7
 """Least temperature of a second try: a greedy reply would only come back."""
@@ -78,6 +79,8 @@ class Synthesizer(RowStage):
     """
 
     speed: ClassVar[Mapping[str, Any]] = {"engine": set(SPEED)}
+    batch_rows: ClassVar = 100_000
+    """All that a chunk can hold: rows wait at the engine, which takes up as many as it can compute together."""
 
     engine: EngineSettings
     """The chat model. Stages with equal settings share one loaded model in a process."""
@@ -121,6 +124,10 @@ class Synthesizer(RowStage):
         """The engine's model and the prompts."""
         return {"engine": self.engine.identity(), "prompts": [prompts.load(name).identity() for name in self.prompts]}
 
+    def chunks_in_flight(self) -> int:
+        """As many as keep the engine busy."""
+        return self.engine.chunks_in_flight
+
     def build(self) -> BatchFn:
         """Load the engine and return the function of a batch."""
         engine = self.engine.build()
@@ -148,16 +155,18 @@ class Synthesizer(RowStage):
         """The new columns of one row."""
         new: dict[str, Any] = {f"{self.name}_prompt_tokens": 0, f"{self.name}_completion_tokens": 0}
         known = {name: value for name, value in row.items() if name != schema.IMAGE}
-        for step in steps:
-            if not step.when(known):
-                continue
-            picture = {schema.IMAGE: pixels.decode(row[schema.IMAGE_ID], row[schema.IMAGE])} if step.sees else {}
-            outcome = await self._outcome(engine, step, known, step.ask({**known, **picture}), new)
-            if isinstance(outcome, Reject):
-                new[f"{self.name}_reason"] = outcome.reason
-                break
-            known.update(outcome)
-            new.update(outcome)
+        async with Shown(row, self.engine) as shown:
+            for step in steps:
+                if not step.when(known):
+                    continue
+                picture = {schema.IMAGE: await shown.image()} if step.sees else {}
+                asked = shown.with_files(step.ask({**known, **picture}))
+                outcome = await self._outcome(engine, step, known, asked, new)
+                if isinstance(outcome, Reject):
+                    new[f"{self.name}_reason"] = outcome.reason
+                    break
+                known.update(outcome)
+                new.update(outcome)
         return new
 
     async def _outcome(self, engine: Engine, step: Step, row: Row, asked: Any, new: dict[str, Any]) -> Columns | Reject:
@@ -181,8 +190,9 @@ class Synthesizer(RowStage):
             if attempt:
                 sampling = replace(sampling, temperature=max(sampling.temperature, RETRY_TEMPERATURE))
             reply = await engine.generate(replace(request, sampling=sampling))
-            new[f"{self.name}_prompt_tokens"] += reply.prompt_tokens
-            new[f"{self.name}_completion_tokens"] += reply.completion_tokens
+            for each in (reply, *reply.alternatives):
+                new[f"{self.name}_prompt_tokens"] += each.prompt_tokens
+                new[f"{self.name}_completion_tokens"] += each.completion_tokens
             try:
                 return step.read(row, reply)
             except UnparsableReply as error:

@@ -230,3 +230,24 @@ def test_a_thumbnail_is_made_once_and_is_the_same_whether_or_not_the_whole_pictu
     after = thumbnail("thumbnail-after", data)
     assert thumbnail("thumbnail-after", b"not read again") is after
     assert after.tobytes() == thumbnail("thumbnail-before", data).tobytes()
+
+
+def test_a_file_is_plain_that_every_reader_shows_alike():
+    def saved(image, kind, **options):
+        buffer = BytesIO()
+        image.save(buffer, kind, **options)
+        return buffer.getvalue()
+
+    red = Image.new("RGB", (6, 4), (200, 0, 0))
+    alike = [saved(red, kind) for kind in ("JPEG", "PNG", "WEBP")] + [saved(red.convert("L"), "JPEG")]
+    other = [
+        saved(red, "JPEG", exif=exif(3)),
+        saved(red.convert("CMYK"), "JPEG"),
+        saved(red.convert("RGBA"), "PNG"),
+        saved(red.convert("P"), "PNG"),
+        saved(Image.new("I;16", (6, 4)), "PNG"),
+        saved(red, "PNG", save_all=True, append_images=[red.rotate(90)]),
+        saved(red, "BMP"),
+        saved(red, "GIF"),
+    ]
+    assert [pixels.is_plain(data) for data in alike + other] == [True] * 4 + [False] * 8
