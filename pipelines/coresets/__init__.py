@@ -1,0 +1,1 @@
+"""The arithmetic of choosing rows: functions of arrays, and vectors read part by part."""
