@@ -85,7 +85,7 @@ def choose(
         choice = selector.select(rows, plan.seed)
     finally:
         run.remove_tree(scratch)
-    table = _as_table(selector, rows, choice).replace_schema_metadata({CHOICE: digest})
+    table = as_table(selector, rows, choice).replace_schema_metadata({CHOICE: digest})
     run.write_table(file, table)
     return table
 
@@ -116,7 +116,7 @@ def _digest(plan: Plan, selector: Selector, fingerprint: str, rows: RowSet) -> b
     return state.hexdigest().encode()
 
 
-def _as_table(selector: Selector, rows: RowSet, choice: Choice) -> pa.Table:
+def as_table(selector: Selector, rows: RowSet, choice: Choice) -> pa.Table:
     """The choice, checked against what was offered and promised."""
     promised = selector.writes()
     if set(choice.columns) != set(promised):
