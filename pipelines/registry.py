@@ -12,10 +12,21 @@ from potstill.pipelines.scorers.image_stats import ImageStats
 from potstill.pipelines.scorers.language import Language
 from potstill.pipelines.scorers.phash import PerceptualHash
 from potstill.pipelines.scorers.text_stats import TextStats
+from potstill.pipelines.selectors.balanced import Balanced
+from potstill.pipelines.selectors.capability_budget import CapabilityBudget
+from potstill.pipelines.selectors.ccs import CCS
+from potstill.pipelines.selectors.difficulty import Difficulty
+from potstill.pipelines.selectors.facility_location import FacilityLocation
 from potstill.pipelines.selectors.group_rows import GroupRows
+from potstill.pipelines.selectors.herding import Herding
 from potstill.pipelines.selectors.image_pairs import ImagePairs
+from potstill.pipelines.selectors.k_centre import KCentre
+from potstill.pipelines.selectors.mixture import Mixture
+from potstill.pipelines.selectors.moderate import Moderate
 from potstill.pipelines.selectors.random_subset import RandomSubset
+from potstill.pipelines.selectors.rs2 import RS2
 from potstill.pipelines.selectors.set_filter import SetFilter
+from potstill.pipelines.selectors.targeted_transport import TargetedTransport
 from potstill.pipelines.sinks.llava import Llava
 from potstill.pipelines.sinks.parquet import Parquet
 from potstill.pipelines.sinks.webdataset import WebDatasetTars
@@ -38,8 +49,10 @@ from potstill.pipelines.synthesizers.verified_caption import VerifiedCaption
 
 AnySource = Annotated[Folder | Jsonl | ParquetFiles | WebDataset, Field(discriminator="kind")]
 AnyStage = Annotated[
-    Answers | Choose | ClaimJudge | ClipScore | Filter | GroupRows | ImagePairs | ImageStats | Language | MetricJudge
+    Answers | Balanced | CapabilityBudget | CCS | Choose | ClaimJudge | ClipScore | Difficulty | FacilityLocation
+    | Filter | GroupRows | Herding | ImagePairs | ImageStats | KCentre | Language | MetricJudge | Mixture | Moderate
     | OasisInstruct | OasisJudge | PairJudge | PerceptualHash | Preference | PromptChain | RandomSubset | RankJudge
-    | Respond | ScenePrograms | SetFilter | TextStats | VerifiedCaption, Field(discriminator="kind"),
+    | Respond | RS2 | ScenePrograms | SetFilter | TargetedTransport | TextStats
+    | VerifiedCaption, Field(discriminator="kind"),
 ]  # fmt: skip
 AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind")]
