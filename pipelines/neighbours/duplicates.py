@@ -79,7 +79,7 @@ def _split(units: np.ndarray) -> Iterator[np.ndarray]:
         return
     count = -(-2 * len(units) // CAP)
     leaves = Centroids(spherical_kmeans(units[:: -(-len(units) // (count * SAMPLE))], count))
-    labels = leaves.nearest(units, 2)[1]
+    labels = leaves.ranked(units, 2)
     for leaf in range(len(leaves)):
         yield np.flatnonzero((labels == leaf).any(axis=1))
 

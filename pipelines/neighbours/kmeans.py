@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from potstill.pipelines.neighbours.directions import cosines, directions
+from potstill.pipelines.neighbours.directions import cosines, directions, rounding
 
 ITERATIONS = 20
 SPARE = 2
-"""Candidates beyond those asked for: taken by the cosine in float32, ranked by the exact one."""
+"""Leaves looked at beyond those asked for, in case float32 ranks them wrongly."""
 PROBES = 4
 """Cells that a row is compared with the centroids of, where there are cells."""
 ROWS_AT_ONCE = 16_384
@@ -37,21 +37,31 @@ class Centroids:
         return Centroids, (self.leaves, self.cells)
 
     def nearest(self, units: np.ndarray, count: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        """The ``count`` (at most :data:`PROBES`) nearest leaves of directions (n, d), of equally near ones the first.
+        """The ``count`` nearest leaves of directions (n, d), nearest first; with cells at most :data:`PROBES`.
 
-        Cosines, float64, and numbers, int64, each (n, min(count, k)). The ranking is exact but where more than
-        :data:`SPARE` leaves too many are as near as float32 can tell: then one that is nearer by less than
-        :func:`~potstill.pipelines.neighbours.directions.rounding` may be missed.
+        Cosines, float64, and numbers, int64, each (n, min(count, k)).
+        """
+        found = self.ranked(units, count)
+        return cosines(units, self.leaves, found), found
+
+    def ranked(self, units: np.ndarray, count: int = 1) -> np.ndarray:
+        """Numbers of the ``count`` nearest leaves, of equally near ones the first: int64 (n, min(count, k)).
+
+        Rows for which float32 cannot tell are ranked by exact cosines. One case is left where the company of a row
+        might show: more than :data:`SPARE` leaves too many, all nearer to each other than float32 can tell.
         """
         wanted = min(count + SPARE, len(self))
         if self.cells is None:
-            found = self._index.search(units, wanted)[1]
+            near, found = self._index.search(units, wanted)
         else:
-            near, probed = Centroids(self.cells).nearest(units, PROBES)
-            found = self._index.search_preassigned(units, wanted, probed, near.astype(np.float32))[1]
-        near = np.where(found < 0, -2, cosines(units, self.leaves, found))
-        order = np.lexsort((found, -near), axis=1)[:, :count]
-        return np.take_along_axis(near, order, 1), np.take_along_axis(found, order, 1)
+            probed = Centroids(self.cells).ranked(units, PROBES)
+            near, found = self._index.search_preassigned(units, wanted, probed, np.zeros(probed.shape, np.float32))
+        close = near[:, :-1] - near[:, 1:] <= 2 * rounding(units.shape[1])
+        unsure = np.flatnonzero(close[:, :count].any(axis=1))
+        exact = np.where(found[unsure] < 0, -2, cosines(units[unsure], self.leaves, found[unsure]))
+        order = np.lexsort((found[unsure], -exact), axis=1)
+        found[unsure] = np.take_along_axis(found[unsure], order, 1)
+        return found[:, :count]
 
     @cached_property
     def _index(self) -> Any:
@@ -78,10 +88,12 @@ def spherical_kmeans(units: np.ndarray, k: int) -> np.ndarray:
     """
     centroids = units[:k]
     for _ in range(ITERATIONS):
-        near, labels = Centroids(centroids).nearest(units)
+        labels = Centroids(centroids).ranked(units)
         moved = directions(sums(units, labels[:, 0], len(centroids)))
         lost = np.flatnonzero(~moved.any(axis=1))
-        moved[lost] = units[np.argsort(near[:, 0], kind="stable")[: len(lost)]]
+        if len(lost):
+            far = np.argsort(cosines(units, centroids, labels)[:, 0], kind="stable")
+            moved[lost] = units[far[: len(lost)]]
         if np.array_equal(moved, centroids):
             break
         centroids = moved
