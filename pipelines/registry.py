@@ -12,6 +12,7 @@ from potstill.pipelines.scorers.image_stats import ImageStats
 from potstill.pipelines.scorers.language import Language
 from potstill.pipelines.scorers.phash import PerceptualHash
 from potstill.pipelines.scorers.text_stats import TextStats
+from potstill.pipelines.scorers.toxicity import Toxicity
 from potstill.pipelines.selectors.balanced import Balanced
 from potstill.pipelines.selectors.capability_budget import CapabilityBudget
 from potstill.pipelines.selectors.ccs import CCS
@@ -23,6 +24,7 @@ from potstill.pipelines.selectors.image_pairs import ImagePairs
 from potstill.pipelines.selectors.k_centre import KCentre
 from potstill.pipelines.selectors.mixture import Mixture
 from potstill.pipelines.selectors.moderate import Moderate
+from potstill.pipelines.selectors.near_duplicates import NearDuplicates
 from potstill.pipelines.selectors.random_subset import RandomSubset
 from potstill.pipelines.selectors.rs2 import RS2
 from potstill.pipelines.selectors.set_filter import SetFilter
@@ -49,10 +51,10 @@ from potstill.pipelines.synthesizers.verified_caption import VerifiedCaption
 
 AnySource = Annotated[Folder | Jsonl | ParquetFiles | WebDataset, Field(discriminator="kind")]
 AnyStage = Annotated[
-    Answers | Balanced | CapabilityBudget | CCS | Choose | ClaimJudge | ClipScore | Difficulty | FacilityLocation
+    Answers | Balanced | CCS | CapabilityBudget | Choose | ClaimJudge | ClipScore | Difficulty | FacilityLocation
     | Filter | GroupRows | Herding | ImagePairs | ImageStats | KCentre | Language | MetricJudge | Mixture | Moderate
-    | OasisInstruct | OasisJudge | PairJudge | PerceptualHash | Preference | PromptChain | RandomSubset | RankJudge
-    | Respond | RS2 | ScenePrograms | SetFilter | TargetedTransport | TextStats
+    | NearDuplicates | OasisInstruct | OasisJudge | PairJudge | PerceptualHash | Preference | PromptChain | RS2
+    | RandomSubset | RankJudge | Respond | ScenePrograms | SetFilter | TargetedTransport | TextStats | Toxicity
     | VerifiedCaption, Field(discriminator="kind"),
 ]  # fmt: skip
 AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind")]
