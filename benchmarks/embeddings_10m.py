@@ -39,7 +39,8 @@ from potstill.pipelines.selectors.semantic_duplicates import SemanticDuplicates
 WIDTH, CONCEPTS, DIMENSIONS, FAMILIES = 256, 1000, 32, 64
 BLOCK = 50_000
 COPIES, DECOYS, SAME = BLOCK // 10, BLOCK // 20, BLOCK // 100
-ORIGINALS = BLOCK - COPIES - DECOYS - SAME
+COPIED = COPIES + DECOYS
+ORIGINALS = BLOCK - COPIED - SAME
 
 
 @dataclass(frozen=True)
@@ -61,20 +62,21 @@ class World:
     def __init__(self, blocks: int, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
         self.blocks, self.seed = blocks, seed
-        self.centres = unit(rng.standard_normal((CONCEPTS, WIDTH)))
-        self.bases = rng.standard_normal((FAMILIES, DIMENSIONS, WIDTH)) / np.sqrt(WIDTH * DIMENSIONS)
+        self.centres = unit(rng.standard_normal((CONCEPTS, WIDTH), np.float32))
+        self.bases = rng.standard_normal((FAMILIES, DIMENSIONS, WIDTH), np.float32) / np.sqrt(WIDTH * DIMENSIONS)
         self.share = 1 / np.arange(1, CONCEPTS + 1)
 
-    def originals(self, number: int) -> np.ndarray:
-        """The rows of a block that are like no other: unit vectors (ORIGINALS, d)."""
-        rng = np.random.default_rng((self.seed, number))
-        concept = rng.choice(CONCEPTS, ORIGINALS, p=self.share / self.share.sum())
-        inner = rng.standard_normal((ORIGINALS, DIMENSIONS))
-        offset = np.empty((ORIGINALS, WIDTH))
+    def originals(self, number: int, copied: bool) -> np.ndarray:
+        """New rows of a block, those that another block copies or the others: unit vectors (m, d)."""
+        rng = np.random.default_rng((self.seed, number, copied))
+        count = COPIED if copied else ORIGINALS - COPIED
+        concept = rng.choice(CONCEPTS, count, p=self.share / self.share.sum())
+        inner = rng.standard_normal((count, DIMENSIONS), np.float32)
+        rows = self.centres[concept]
         for family in range(FAMILIES):
-            mine = concept % FAMILIES == family
-            offset[mine] = inner[mine] @ self.bases[family]
-        return unit(self.centres[concept] + offset)
+            mine = np.flatnonzero(concept % FAMILIES == family)
+            rows[mine] += inner[mine] @ self.bases[family].astype(np.float32)
+        return unit(rows)
 
     def partner(self, number: int) -> int:
         """The block that a block's copies are copies of: each block is the partner of one."""
@@ -82,14 +84,15 @@ class World:
 
     def block(self, number: int) -> tuple[list[str], np.ndarray]:
         """Ids, and vectors in float16 (BLOCK, d): originals, copies, decoys, the row that is always the same."""
-        rng = np.random.default_rng((self.seed, number, 1))
-        source = self.originals(self.partner(number))[: COPIES + DECOYS]
+        rng = np.random.default_rng((self.seed, number, 2))
+        source = self.originals(self.partner(number), copied=True)
         cosine = np.concatenate([rng.uniform(0.96, 0.995, COPIES), rng.uniform(0.85, 0.93, DECOYS)])[:, None]
-        noise = rng.standard_normal(source.shape)
+        noise = rng.standard_normal(source.shape, np.float32)
         noise = unit(noise - (noise * source).sum(axis=1, keepdims=True) * source)
         turned = cosine * source + np.sqrt(1 - cosine**2) * noise
         same = np.repeat(self.centres[:1], SAME, axis=0)
-        vectors = np.concatenate([self.originals(number), turned, same]).astype(np.float16)
+        own = self.originals(number, copied=True), self.originals(number, copied=False)
+        vectors = np.concatenate([*own, turned.astype(np.float32), same]).astype(np.float16)
         return [self.id(number, place) for place in range(BLOCK)], vectors
 
     def id(self, number: int, place: int) -> str:
@@ -110,11 +113,11 @@ def write(world: World, folder: Path) -> list[RowGroup]:
         path = folder / f"part-{world.blocks:05d}-{number:05d}.parquet"
         if not path.exists():
             ids, vectors = world.block(number)
-            column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), WIDTH)
+            flat = pa.Array.from_buffers(pa.float16(), vectors.size, [None, pa.py_buffer(vectors)])
+            column = pa.FixedSizeListArray.from_arrays(flat, WIDTH)
             aside = path.with_suffix(".tmp")
-            pq.write_table(
-                pa.table({schema.SAMPLE_ID: ids, "vector": column}), aside, use_dictionary=False, compression="none"
-            )
+            plain = {"use_dictionary": False, "compression": "none", "write_statistics": False}
+            pq.write_table(pa.table({schema.SAMPLE_ID: ids, "vector": column}), aside, **plain)
             aside.rename(path)
         found.append(RowGroup(str(path), 0))
     return found
