@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -130,6 +131,27 @@ def explain(
 
 
 @app.command()
+def decide(
+    directory: Directory,
+    changes: Annotated[
+        list[str] | None, typer.Argument(help="Overrides such as gate.keep.low='a > 1', a plan.")
+    ] = None,
+    also: Annotated[list[str] | None, typer.Option(help="One more condition, at the end; may be repeated.")] = None,
+    curve: Annotated[str, typer.Option(help="A column of numbers whose thresholds are listed.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Say what other filters or selectors would keep, from stored columns. Runs no model, writes nothing."""
+    from potstill.pipelines.decide import preview, text
+
+    found = preview.preview(directory, changes or [], also or [], curve or None)
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False, default=str))
+        return
+    for line in text.lines(found, directory):
+        print(line)
+
+
+@app.command()
 def requeue(
     directory: Directory,
     stage: Annotated[str, typer.Option(help="Only rows that failed in this stage.")] = "",
@@ -145,6 +167,20 @@ def requeue(
 def report(directory: Directory) -> None:
     """Write report.html anew from what stands in the directory."""
     print(_write_report(directory))
+
+
+@app.command()
+def calibrate(
+    directory: Directory,
+    verdict: Annotated[str, typer.Argument(help="The judge's verdict: a column, or a condition ('clarity < 3').")],
+    truth: Annotated[str, typer.Argument(help="The truth: a column, or a condition ('meta_flaw is not None').")],
+    labels: Annotated[Path | None, typer.Option(help="JSONL file of objects with `source` and what is true.")] = None,
+) -> None:
+    """Compare a judge's verdicts in a run with the truth: agreement, kappa, precision, recall, position bias."""
+    from potstill.pipelines.report.calibration import calibrate
+
+    for number, table in enumerate(calibrate(directory, verdict, truth, labels)):
+        print(("\n" if number else "") + _aligned(table))
 
 
 def _load(plan: str, overrides: list[str] | None) -> Any:
@@ -167,7 +203,12 @@ def _table(result: dict[str, Any]) -> str:
         dropped = ", ".join(f"{reason} {count}" for reason, count in stage["dropped"].items()) or "0"
         values = (stage["in"], stage["kept"], dropped, stage["duplicate"], stage["quarantined"])
         rows.append((stage["name"], *map(str, values), str(stage["computed"]), f"{stage['seconds']:.1f}"))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    return _aligned(rows)
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> str:
+    """Rows as text, each column as wide as its widest cell."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )

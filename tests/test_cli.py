@@ -97,7 +97,19 @@ def test_help_and_version(call):
     assert call("--version") == (0, f"{__version__}\n", "")
     code, out, _ = call("--help")
     assert code == 0
-    for command in ("validate", "show", "run", "status", "explain", "requeue", "report", "list", "schema"):
+    for command in (
+        "validate",
+        "show",
+        "run",
+        "status",
+        "explain",
+        "decide",
+        "requeue",
+        "report",
+        "calibrate",
+        "list",
+        "schema",
+    ):
         assert command in out
 
 
@@ -142,12 +154,18 @@ def test_a_directory_in_use_ends_with_2(call, plan, tmp_path):
     assert "is in use by process" in err
 
 
-@pytest.mark.parametrize("command", ["status", "report", "requeue"])
+@pytest.mark.parametrize("command", ["status", "report", "requeue", "decide"])
 def test_a_directory_without_a_run_ends_with_2(call, tmp_path, command):
     code, _, err = call(command, tmp_path / "nothing")
     assert code == 2
     assert str(tmp_path / "nothing") in err
     assert not (tmp_path / "nothing").exists()
+
+
+def test_a_judge_is_calibrated_only_where_there_is_a_run(call, tmp_path):
+    code, _, err = call("calibrate", tmp_path / "nothing", "clarity", "meta_score")
+    assert code == 2
+    assert str(tmp_path / "nothing") in err
 
 
 def test_a_row_is_explained_only_where_there_is_a_run(call, tmp_path):

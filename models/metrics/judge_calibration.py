@@ -41,6 +41,21 @@ def agreement(verdicts: Sequence[Hashable | None], labels: Sequence[Hashable | N
     return Agreement(len(pairs), share, (share - chance) / (1 - chance) if chance < 1 else float("nan"))
 
 
+def correlation(scores: Sequence[float | None], labels: Sequence[float | None]) -> float:
+    """Pearson's r of scores and labels, -1..1, over the rows that have both: the measure of scoring in the paper.
+
+    NaN where there are fewer than two, or where one side is the same everywhere.
+    """
+    pairs = [(one, two) for one, two in zip(scores, labels, strict=True) if one is not None and two is not None]
+    if len(pairs) < 2:
+        return float("nan")
+    ours, theirs = ([float(pair[side]) for pair in pairs] for side in (0, 1))
+    middle, centre = sum(ours) / len(ours), sum(theirs) / len(theirs)
+    spread = sum((one - middle) ** 2 for one in ours) * sum((two - centre) ** 2 for two in theirs)
+    shared = sum((one - middle) * (two - centre) for one, two in zip(ours, theirs, strict=True))
+    return shared / spread**0.5 if spread else float("nan")
+
+
 def position_bias(straight: Sequence[str | None], swapped: Sequence[str | None]) -> float:
     """Preference for the place of a response, -1..1, from the letters of a pair judge (A: shown first; C: a tie).
 

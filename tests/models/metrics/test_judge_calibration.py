@@ -4,7 +4,14 @@ from math import isnan
 
 import pytest
 
-from potstill.models.metrics.judge_calibration import Agreement, Detection, agreement, detection, position_bias
+from potstill.models.metrics.judge_calibration import (
+    Agreement,
+    Detection,
+    agreement,
+    correlation,
+    detection,
+    position_bias,
+)
 
 
 def test_agreement_and_kappa():
@@ -49,3 +56,12 @@ def test_lists_of_different_lengths_are_refused():
     for function in (agreement, position_bias, detection):
         with pytest.raises(ValueError, match="argument 2"):
             function(["A"], [])
+
+
+def test_correlation_is_pearsons_over_the_rows_that_have_both():
+    assert correlation([1, 2, 3, None], [2, 4, 6, 1]) == pytest.approx(1)
+    assert correlation([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
+    # deviations -1, 0, 1 and -1, 1, 0: 1 / 2
+    assert correlation([1, 2, 3], [1, 3, 2]) == pytest.approx(0.5)
+    assert isnan(correlation([1, 1], [1, 2]))
+    assert isnan(correlation([1, None], [1, 2]))
