@@ -32,8 +32,8 @@ class Coreset(Selector):
     """Column of vectors; their length does not matter. Rows without one are dropped for ``no_vector``."""
     by: str | None = None
     """Column of labels: its groups share the budget equally, as far as they have rows (null: ``no_group``)."""
-    shards: int = Field(default=1, ge=1)
-    """Parts read into memory in turn. Without ``by`` each picks ``budget`` rows, then the best of those are kept."""
+    shards: int = Field(default=1, ge=1, le=512)
+    """Parts that are in memory in turn. Without ``by`` each picks ``budget`` rows, then the best of those are kept."""
     shard_by: str | None = None
     """Without ``by``: column of labels whose rows stay in one shard, a cluster say. Better than shards at random."""
     sample: int = Field(default=10_000, ge=1)
@@ -58,23 +58,23 @@ class Coreset(Selector):
 
     def select(self, rows: RowSet, seed: int) -> Choice:
         """Pick, then compare with a random subset of the same size, and of the same groups."""
-        shards = Shards(rows, self.embedding, self.shards, self.by or self.shard_by, self.max_bytes)
-        usable = shards.usable()
-        codes = groups.codes(rows.column(self.by))[1] if self.by else np.zeros(len(rows), np.int64)
-        reasons = np.where(usable, np.where(codes < 0, "no_group", NOT_SELECTED), "no_vector").astype(object)
-        codes[~usable] = groups.NONE
-        quotas = groups.water_fill(groups.sizes(codes), self.budget)
-        if self.by:
-            order = picked_by_group(shards, codes, quotas, self.pick)
-        else:
-            sample = groups.first(codes, np.array([self.sample]), lots(rows, seed, f"{self.name}/sample"))
-            order = picked(shards, self.budget, self.pick, sample)
-        keep, rank = np.zeros(len(rows), bool), np.zeros(len(rows), np.int32)
-        keep[order], rank[order] = True, np.arange(len(order)) - np.searchsorted(codes[order], codes[order])
-        near, gap = standing(shards, keep)
-        if len(order):
-            random = standing(shards, groups.first(codes, quotas, lots(rows, seed, f"{self.name}/random")))
-            achieved = self.objective(near[usable], gap), self.objective(random[0][usable], random[1])
-            logger.info("stage %s: %s %.4g, of a random subset %.4g", self.name, self.measured, *achieved)
-        written = {"rank": pa.array(rank, mask=~keep), "nearest": pa.array(near, from_pandas=True)}
-        return Choice(keep, reasons, {f"{self.name}_{column}": values for column, values in written.items()})
+        with Shards(rows, self.embedding, self.shards, self.by or self.shard_by, self.max_bytes) as shards:
+            usable = shards.usable()
+            codes = groups.codes(rows.column(self.by))[1] if self.by else np.zeros(len(rows), np.int64)
+            reasons = np.where(usable, np.where(codes < 0, "no_group", NOT_SELECTED), "no_vector").astype(object)
+            codes[~usable] = groups.NONE
+            quotas = groups.water_fill(groups.sizes(codes), self.budget)
+            if self.by:
+                order = picked_by_group(shards, codes, quotas, self.pick)
+            else:
+                sample = groups.first(codes, np.array([self.sample]), lots(rows, seed, f"{self.name}/sample"))
+                order = picked(shards, self.budget, self.pick, sample)
+            keep, rank = np.zeros(len(rows), bool), np.zeros(len(rows), np.int32)
+            keep[order], rank[order] = True, np.arange(len(order)) - np.searchsorted(codes[order], codes[order])
+            near, gap = standing(shards, keep)
+            if len(order):
+                random = standing(shards, groups.first(codes, quotas, lots(rows, seed, f"{self.name}/random")))
+                achieved = self.objective(near[usable], gap), self.objective(random[0][usable], random[1])
+                logger.info("stage %s: %s %.4g, of a random subset %.4g", self.name, self.measured, *achieved)
+            written = {"rank": pa.array(rank, mask=~keep), "nearest": pa.array(near, from_pandas=True)}
+            return Choice(keep, reasons, {f"{self.name}_{column}": values for column, values in written.items()})

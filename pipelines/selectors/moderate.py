@@ -31,8 +31,8 @@ class Moderate(Selector):
     """Column of vectors; their length does not matter."""
     label: str
     """Column of classes."""
-    shards: int = Field(default=1, ge=1)
-    """Parts read into memory in turn; a class stays in one."""
+    shards: int = Field(default=1, ge=1, le=512)
+    """Parts that are in memory in turn; a class stays in one."""
     max_bytes: int = Field(default=4 * 2**30, ge=1)
     """Most bytes of vectors in memory: rows x dimensions x 4 of one shard."""
     speed: ClassVar[Mapping[str, Any]] = {"max_bytes": True, "shards": True}
@@ -50,9 +50,10 @@ class Moderate(Selector):
         codes = groups.codes(rows.column(self.label))[1]
         distances = np.full(len(rows), np.nan, np.float32)
         reasons = np.where(codes < 0, "no_label", "no_vector").astype(object)
-        for part in Shards(rows, self.embedding, self.shards, self.label, self.max_bytes):
-            labelled = part.where(codes >= 0)
-            distances[labelled.at] = from_median(labelled.features, codes[labelled.at])
+        with Shards(rows, self.embedding, self.shards, self.label, self.max_bytes) as shards:
+            for part in shards:
+                labelled = part.where(codes >= 0)
+                distances[labelled.at] = from_median(labelled.features, codes[labelled.at])
         order = np.argsort(distances, kind="stable")[: np.isfinite(distances).sum()]
         spare = max(0, len(order) - self.budget)
         near, kept, far = np.split(order, [spare // 2, spare // 2 + len(order) - spare])

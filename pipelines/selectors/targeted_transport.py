@@ -62,7 +62,8 @@ class TargetedTransport(Selector):
 
     def select(self, rows: RowSet, seed: int) -> Choice:
         """Largest weight first."""
-        (part,) = Shards(rows, self.embedding, 1, None, self.max_bytes)
+        with Shards(rows, self.embedding, 1, None, self.max_bytes) as shards:
+            (part,) = shards
         codes = groups.codes(rows.column(self.by))[1] if self.by else np.arange(len(rows))
         reasons = np.full(len(rows), "no_vector", object)
         reasons[part.at] = np.where(codes[part.at] < 0, "no_group", NOT_SELECTED)

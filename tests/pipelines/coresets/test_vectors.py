@@ -19,7 +19,9 @@ def shards(count, key=None, given=rows, max_bytes=10**6, values=VALUES, missing=
 @pytest.mark.parametrize("key", [None, "c"])
 @pytest.mark.parametrize("given", [rows, shuffled])
 def test_each_row_with_a_vector_is_in_one_shard_with_its_unit_vector(count, key, given):
-    parts = list(shards(count, key, given))
+    with shards(count, key, given) as opened:
+        parts = list(opened)
+        assert [part.at.tolist() for part in opened] == [part.at.tolist() for part in parts]
     assert len(parts) == count
     whole = joined(parts)
     assert whole.at.tolist() == [number for number in range(30) if number != 3]
@@ -38,7 +40,8 @@ def test_rows_of_one_label_lie_in_one_shard():
 def test_vectors_that_are_not_finite_count_as_missing():
     values = VALUES.copy()
     values[5, 0], values[6, 1] = np.nan, np.inf
-    usable = shards(1, values=values).usable()
+    with shards(1, values=values) as opened:
+        usable = opened.usable()
     assert np.flatnonzero(~usable).tolist() == [3, 5, 6]
 
 
@@ -46,21 +49,35 @@ def test_too_many_bytes_are_refused_with_the_numbers_and_the_ways_out():
     with pytest.raises(
         ValueError, match=r"e, 30 rows x 4 numbers in 1 shards, needs about 480 bytes .* max_bytes is 100"
     ):
-        list(shards(1, max_bytes=100))
-    assert len(list(shards(8, max_bytes=200))) == 8
+        shards(1, max_bytes=100).__enter__()
+    with pytest.raises(ValueError, match="in 2 shards, needs about 240 bytes"):
+        shards(2, max_bytes=100).__enter__()
+    with shards(8, max_bytes=200) as opened:
+        assert len(list(opened)) == 8
 
 
 def test_picks_of_all_shards_that_do_not_fit_together_are_refused():
-    with pytest.raises(ValueError, match="lower the budget"):
-        shards(8, max_bytes=200).collect(np.ones(30, bool))
+    with shards(8, max_bytes=200) as opened, pytest.raises(ValueError, match="lower the budget"):
+        opened.collect(np.ones(30, bool))
 
 
 def test_collecting_takes_the_wanted_rows_out_of_all_shards():
     wanted = np.zeros(30, bool)
     wanted[[2, 3, 17]] = True
-    assert shards(4).collect(wanted).at.tolist() == [2, 17]
+    with shards(4) as opened:
+        assert opened.collect(wanted).at.tolist() == [2, 17]
 
 
 def test_a_zero_vector_stays_zero_and_no_rows_are_no_rows():
     assert unit(np.array([[0.0, 0], [3, 4]])).tolist() == [[0, 0], [0.6, 0.8]]
     assert joined([Part(np.zeros((0, 2), np.float32), np.zeros(0, int))]).features.shape[0] == 0
+
+
+def test_the_column_is_read_once_whatever_is_asked():
+    given = rows(30, e=vectors(VALUES), c=LABELS)
+    reads = []
+    given.blocks[0].read, inner = lambda columns: reads.append(columns) or inner(columns), given.blocks[0].read
+    with Shards(given, "e", 4, "c", 10**6) as opened:
+        for _ in range(3):
+            opened.collect(opened.usable())
+    assert reads == [("e", "c")]
