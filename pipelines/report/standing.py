@@ -152,7 +152,7 @@ class Standing:
         """One chunk; ``columns`` None: all of them."""
         file = chunk.images_file(index)
         images = self.run.read_table(file, IDENTITY)
-        duplicates = self._duplicate_rows(images)
+        duplicates = self.duplicate_rows(images)
         wanted = None if columns is None else [*columns_of_decisions(self.plan), *columns]
         table = chunk.load(self.run, self.plan, self.prints, index, duplicates, wanted)
         ids = table[schema.SAMPLE_ID].to_pylist()
@@ -162,7 +162,8 @@ class Standing:
         retry = (self.run.read_schema(file).metadata or {}).get(chunk.DIGEST) == b""
         return Part(index, images, duplicates, retry, table, walk(self.plan, table))
 
-    def _duplicate_rows(self, images: pa.Table) -> tuple[int, ...]:
+    def duplicate_rows(self, images: pa.Table) -> tuple[int, ...]:
+        """Rows of a table of input rows that are exact duplicates of earlier ones."""
         sources, known = images[schema.SOURCE].to_pylist(), self.duplicates
         suspects = [row for row, source in enumerate(sources) if source in known]
         keys = chunk.row_keys(images.take(pa.array(suspects, pa.int64())))

@@ -1,0 +1,1 @@
+"""What another threshold would keep: a finished or interrupted run decided anew from its stored columns."""
