@@ -174,9 +174,11 @@ def kind_table(rows: Sequence[Outcome], claims: Claims) -> str:
         placed = sum(stands[index] for index in kinds[kind] if not rows[index].clean)
         claimed = "yes" if members[0].has(claims.flaws) else "-" if kind == "clean" else "no"
         lines.append(
-            (kind, len(members), len(gone), percent(len(gone), len(members)), placed or "", claimed, counted(by))
+            (kind, len(members), placed, len(gone), percent(len(gone), len(members) - placed), claimed, counted(by))
         )
-    return as_markdown(("planted", "rows", "dropped", "share", "in place of the original", "claimed", "by"), lines)
+    return as_markdown(
+        ("planted", "rows", "stand for their original", "dropped", "of the others", "claimed", "by"), lines
+    )
 
 
 def whole_table(rows: Sequence[Outcome], claims: Claims) -> str:
