@@ -60,20 +60,18 @@ class ServerChoices:
     async def score(self, body: Mapping[str, Any], choices: tuple[str, ...]) -> tuple[list[float], int, list[int]]:
         """Log-probability (nats) of each choice, tokens of the prompt, and tokens of each choice.
 
-        Where all choices are one token long, one request tells all of them; otherwise there is one for each, whose
-        last message is the choice.
+        Where all choices are one token long and among the :data:`BEST`, one request tells all of them; otherwise there
+        is one for each, whose last message is the choice. (vLLM's ``logprob_token_ids`` would tell any token, but in
+        0.32 it spoils the log-probabilities of other requests in the same step.)
         """
         tails = await self._tails(choices)
         lengths = [len(tail) for tail in tails]
         if lengths == [1] * len(tails):
-            wanted = [tail[0] for tail in tails]
-            more = {"logprob_token_ids": wanted, "logprobs": True, "top_logprobs": BEST}
-            answer = await self._send(
-                {**body, "max_tokens": 1, "temperature": 0, "return_tokens_as_token_ids": True} | more
-            )
+            more = {"logprobs": True, "top_logprobs": BEST, "return_tokens_as_token_ids": True}
+            answer = await self._send({**body, **more, "max_tokens": 1, "temperature": 0})
             step = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
             known = {each["token"]: each["logprob"] for each in step}
-            names = [f"token_id:{token}" for token in wanted]
+            names = [f"token_id:{tail[0]}" for tail in tails]
             if all(name in known for name in names):
                 return [known[name] for name in names], answer["usage"]["prompt_tokens"], lengths
         messages = body["messages"]

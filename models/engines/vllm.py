@@ -58,6 +58,7 @@ def load(settings: VllmEngine) -> Vllm:
         max_logprobs=MAX_LOGPROBS,
         **({"enable_lora": True, "max_loras": 1, "max_lora_rank": adapter[1]} if adapter else {}),
         enable_prefix_caching=True,
+        enable_chunked_prefill=None if not current_platform.is_cpu() else False,
         load_format="safetensors",
         generation_config="vllm",  # only what a request says, no sampling defaults of the model
         disable_log_stats=True,

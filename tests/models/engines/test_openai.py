@@ -7,6 +7,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -213,7 +214,7 @@ def test_the_file_that_an_image_was_is_sent_as_it_is_and_others_as_png(serve, ki
 class Scorer:
     """A vLLM that reads letters as tokens, or the words of ``merged``; the probability of a token is its length."""
 
-    def __init__(self, merged=(), prefix="", best=None):
+    def __init__(self, merged=(), prefix="", best="123"):
         self.merged, self.prefix, self.best = {text: 1000 + index for index, text in enumerate(merged)}, prefix, best
 
     def tokens(self, text):
@@ -231,10 +232,9 @@ class Scorer:
             assert messages[-1]["role"] == "assistant" and not body["add_generation_prompt"]
             prompt += self.tokens(self.prefix + messages[-1]["content"])
         choice = {"message": {"content": "?"}, "finish_reason": "length", "logprobs": None}
-        if "logprob_token_ids" in body:
-            told = body["logprob_token_ids"] if self.best is None else self.best
-            assert body["return_tokens_as_token_ids"] and body["max_tokens"] == 1
-            step = [{"token": f"token_id:{token}", "logprob": -token / 100} for token in told]
+        if body.get("return_tokens_as_token_ids"):
+            assert (body["max_tokens"], body["top_logprobs"], body["logprobs"]) == (1, 20, True)
+            step = [{"token": f"token_id:{token}", "logprob": -token / 100} for token in map(ord, self.best)]
             choice["logprobs"] = {"content": [{"top_logprobs": step}]}
         reply = {"choices": [choice], "usage": {"prompt_tokens": len(prompt), "completion_tokens": 1}}
         if body.get("return_token_ids"):
@@ -258,8 +258,8 @@ def test_choices_of_one_token_are_scored_by_one_request_each_once_their_tokens_a
     assert not any("structured_outputs" in body for body in server.bodies)
 
 
-def test_a_server_that_does_not_tell_the_wanted_tokens_is_asked_choice_by_choice(serve):
-    server, engine = serve(Scorer(best=[ord("1")]), server="vllm")
+def test_choices_that_are_not_among_the_best_tokens_are_asked_for_one_by_one(serve):
+    server, engine = serve(Scorer(best="1"), server="vllm")
     (reply,) = ask(engine, PICK)
     assert (reply.choice_logprobs, reply.prompt_tokens) == ({"1": -0.49, "2": -0.50}, 5)
     assert len(server.bodies) == 3 + 1 + 2
@@ -363,10 +363,17 @@ def test_no_more_requests_are_under_way_than_allowed(serve):
     assert server.most_busy == 3
 
 
-def test_requests_are_sent_no_faster_than_allowed(serve):
+def test_requests_are_sent_no_faster_than_allowed(serve, monkeypatch):
     server, engine = serve(lambda number, body: answer(), requests_per_second=20)
+    pauses = []
+
+    async def note(seconds):
+        pauses.append(seconds)
+
+    monkeypatch.setattr(openai, "time", SimpleNamespace(monotonic=lambda: 100.0))
+    monkeypatch.setattr(openai, "asyncio", SimpleNamespace(sleep=note))
     ask(engine, *[HELLO] * 6)
-    assert max(server.times) - min(server.times) >= 5 / 20 - 0.02
+    assert pauses == pytest.approx([0, 0.05, 0.1, 0.15, 0.2, 0.25]) and len(server.bodies) == 6
 
 
 def test_one_bad_request_costs_one_request(serve):

@@ -1,5 +1,6 @@
 """Engine settings load nothing, and know which model they mean."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from potstill.config import RequestError, validate
 from potstill.models.engines import settings
-from potstill.models.engines.settings import SPEED, EngineSettings, TransformersEngine, VllmEngine, folder_digest
+from potstill.models.engines.settings import (
+    SPEED,
+    EngineSettings,
+    OpenaiEngine,
+    TransformersEngine,
+    VllmEngine,
+    folder_digest,
+)
 
 
 def test_importing_the_settings_loads_no_torch():
@@ -77,3 +85,45 @@ def test_what_only_changes_speed_is_no_part_of_the_result():
     for change in ({"dtype": "bfloat16"}, {"max_model_len": 64}, {"revision": "abc"}):
         assert VllmEngine(model="tiny", **change).model_dump(exclude=set(SPEED)) != slow.model_dump(exclude=set(SPEED))
     assert not {"model", "revision", "dtype", "max_model_len", "base_url", "server"} & SPEED
+
+
+def adapter(folder, **config):
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text(json.dumps({"r": 4, "peft_type": "LORA"} | config))
+    (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    return folder
+
+
+def test_an_adapter_is_part_of_what_the_model_says(tmp_path):
+    plain, one = VllmEngine(model="tiny"), VllmEngine(model="tiny", lora=str(adapter(tmp_path / "one")))
+    assert one.identity().keys() - plain.identity().keys() == {"lora"}
+    before = one.identity()
+    (tmp_path / "one/adapter_model.safetensors").write_bytes(b"other weights")
+    assert one.identity() != before
+
+
+@pytest.mark.parametrize(("rank", "room"), [(1, 1), (4, 8), (8, 8), (9, 16), (400, 512), (512, 512)])
+def test_room_is_made_for_the_rank_of_an_adapter(tmp_path, rank, room):
+    folder = adapter(tmp_path / "a", r=rank)
+    assert VllmEngine(model="tiny", lora=str(folder)).adapter() == (folder, room)
+
+
+@pytest.mark.parametrize("rank", [0, 513, None, "8"])
+def test_a_rank_that_cannot_be_is_refused(tmp_path, rank):
+    with pytest.raises(RequestError, match=f"rank {rank!r} is none from 1 to 512"):
+        VllmEngine(model="tiny", lora=str(adapter(tmp_path / "a", r=rank))).identity()
+
+
+def test_an_adapter_without_safetensors_is_refused(tmp_path):
+    folder = adapter(tmp_path / "a")
+    (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
+    with pytest.raises(RequestError, match=r"no adapter_model\.safetensors in .*saved by peft with safetensors"):
+        VllmEngine(model="tiny", lora=str(folder)).adapter()
+    with pytest.raises(RequestError, match=r"no adapter_config\.json and no adapter_model\.safetensors in"):
+        VllmEngine(model="tiny", lora=str(tmp_path)).adapter()
+
+
+def test_engines_that_serve_each_request_by_itself_take_several_chunks():
+    server = OpenaiEngine(base_url="http://127.0.0.1/v1", model="m")
+    engines = (TransformersEngine(model="tiny"), VllmEngine(model="tiny"), server)
+    assert [engine.chunks_in_flight for engine in engines] == [1, 4, 4]

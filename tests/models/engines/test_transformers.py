@@ -123,6 +123,26 @@ def test_a_choice_that_begins_another_is_told_apart_by_the_end_token(chat):
     assert reply.choice_logprobs["1"] < plain.choice_logprobs["1"]
 
 
+def test_several_replies_are_those_of_the_seeds_after_the_first(chat):
+    request = replace(hooks(chat, 1)[0], sampling=replace(SAMPLING, n=4, seed=11))
+    picks = Request([turn("pick")], choices=("Score: 1", "Score: 25"), sampling=Sampling(temperature=1, n=5, seed=2))
+    for asked in (request, picks):
+        (reply,) = ask(chat, asked)
+        singles = ask(chat, *(replace(asked, sampling=sampling) for sampling in asked.sampling.each()))
+        each = [reply, *reply.alternatives]
+        assert [one.text for one in each] == [one.text for one in singles]
+        assert [one.completion_tokens for one in each] == [one.completion_tokens for one in singles]
+        assert [one.prompt_tokens for one in each] == [singles[0].prompt_tokens] + [0] * (len(each) - 1)
+    assert len({one.text for one in ask(chat, request)[0].alternatives}) > 1
+
+
+@pytest.mark.parametrize("bound", [{"schema": {"type": "object"}}, {"pattern": "a+"}])
+def test_a_schema_or_a_pattern_is_refused_with_the_way_out(chat, bound):
+    (refused,) = ask(chat, Request([turn("x")], **bound))
+    with pytest.raises(ValueError, match="cannot bound a reply by a schema or a pattern; use choices, or an engine of"):
+        raise refused
+
+
 def test_token_counts_hold_no_padding(chat):
     requests = [
         Request(prompt="ab", sampling=Sampling(max_tokens=2)),
