@@ -12,6 +12,7 @@ from potstill.pipelines.scorers.image_stats import ImageStats
 from potstill.pipelines.scorers.language import Language
 from potstill.pipelines.scorers.perplexity import Perplexity
 from potstill.pipelines.scorers.phash import PerceptualHash
+from potstill.pipelines.scorers.text_area import TextArea
 from potstill.pipelines.scorers.text_stats import TextStats
 from potstill.pipelines.scorers.toxicity import Toxicity
 from potstill.pipelines.selectors.balanced import Balanced
@@ -55,7 +56,7 @@ AnyStage = Annotated[
     Answers | Balanced | CCS | CapabilityBudget | Choose | ClaimJudge | ClipScore | Difficulty | FacilityLocation
     | Filter | GroupRows | Herding | ImagePairs | ImageStats | KCentre | Language | MetricJudge | Mixture | Moderate
     | NearDuplicates | OasisInstruct | OasisJudge | PairJudge | PerceptualHash | Perplexity | Preference | PromptChain
-    | RS2 | RandomSubset | RankJudge | Respond | ScenePrograms | SetFilter | TargetedTransport | TextStats | Toxicity
-    | VerifiedCaption, Field(discriminator="kind"),
+    | RS2 | RandomSubset | RankJudge | Respond | ScenePrograms | SetFilter | TargetedTransport | TextArea | TextStats
+    | Toxicity | VerifiedCaption, Field(discriminator="kind"),
 ]  # fmt: skip
 AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind")]

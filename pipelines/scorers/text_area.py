@@ -1,0 +1,102 @@
+"""How much of a picture is covered by writing, and what it says, by text recognition.
+
+PP-OCR by RapidOCR (Apache-2.0) on ONNX Runtime; the models, for Chinese and Latin script, come inside the package.
+Pages, screenshots and tiled watermarks have large shares, captions and signs small ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image, ImageDraw
+from pydantic import Field
+
+from potstill.pipelines import schema
+from potstill.pipelines.pixels import decode
+from potstill.pipelines.scorers.extras import package_version
+from potstill.pipelines.scorers.once import each_picture
+from potstill.pipelines.stage import BatchFn, RowStage
+
+PACKAGES, EXTRA = ("rapidocr", "onnxruntime"), "ocr"
+LEAST_CHARACTERS = 2
+"""Letters or digits that make a reading count: pictures of things are often read as a single character."""
+Box = Sequence[tuple[float, float]]
+
+
+class TextArea(RowStage):
+    """Writes ``<name>`` (share of the picture under text, 0 to 1), ``<name>_boxes`` and ``<name>_text``, by OCR."""
+
+    kind: Literal["text_area"] = "text_area"
+    batch_rows: ClassVar[int] = 16
+
+    recognise: bool = True
+    """Read each box, and count only those that can be read; else every box counts, faster, and there is no text."""
+    min_confidence: float = Field(default=0.8, ge=0, le=1)
+    """Least confidence of a reading for its box to count."""
+    side: int = Field(default=640, ge=64, le=4096)
+    """Pixels to which the longer side is shrunk before. Print in large scans wants more."""
+
+    def reads(self) -> tuple[str, ...]:
+        """The image."""
+        return (schema.IMAGE,)
+
+    def writes(self) -> Mapping[str, pa.DataType | None]:
+        """Share as float32, boxes as int32, and the lines from top to bottom as string (null: none)."""
+        text = {f"{self.name}_text": pa.string()} if self.recognise else {}
+        return {self.name: pa.float32(), f"{self.name}_boxes": pa.int32(), **text}
+
+    def identity(self) -> Mapping[str, Any]:
+        """Versions of the packages, and so of the models in them."""
+        return {package: package_version(package, EXTRA) for package in PACKAGES}
+
+    def build(self) -> BatchFn:
+        """Load the models, 30 MB, from the installed package; nothing is downloaded."""
+        self.identity()
+        from rapidocr import RapidOCR
+
+        engine = "EngineConfig.onnxruntime"
+        threads = {f"{engine}.intra_op_num_threads": 1, f"{engine}.inter_op_num_threads": 1}
+        limits = {"Det.limit_type": "max", "Det.limit_side_len": self.side}
+        reader = RapidOCR(params={"Global.log_level": "error", **threads, **limits})
+
+        def look(image: Image.Image) -> tuple[float, int, str | None]:
+            scale = min(1.0, self.side / max(image.size))
+            small = image.resize([max(1, round(length * scale)) for length in image.size]) if scale < 1 else image
+            boxes, lines = self._found(reader(np.asarray(small)[:, :, ::-1], use_cls=False, use_rec=self.recognise))
+            return covered(boxes, small.size), len(boxes), "\n".join(lines) or None
+
+        def score(rows: pa.Table) -> Mapping[str, Any]:
+            found, errors = each_picture(rows, look, decode)
+            columns = zip(*(one or (None, None, None) for one in found), strict=True) if found else ((), (), ())
+            named = zip((self.name, f"{self.name}_boxes", f"{self.name}_text"), columns, strict=True)
+            return {name: values for name, values in named if name in self.writes()} | {schema.ERROR: errors}
+
+        return score
+
+    def _found(self, output: Any) -> tuple[list[Box], list[str]]:
+        """Boxes that count, and their readings."""
+        if output.boxes is None:
+            return [], []
+        boxes = [[tuple(map(float, corner)) for corner in box] for box in output.boxes]
+        if not self.recognise:
+            return boxes, []
+        readings = zip(boxes, output.txts, output.scores, strict=True)
+        kept = [(box, text) for box, text, sure in readings if sure >= self.min_confidence and is_text(text)]
+        return [box for box, _ in kept], [text for _, text in kept]
+
+
+def is_text(reading: str) -> bool:
+    """Whether a reading has enough letters or digits to be one."""
+    return sum(map(str.isalnum, reading)) >= LEAST_CHARACTERS
+
+
+def covered(boxes: Sequence[Box], size: tuple[int, int]) -> float:
+    """Share, 0 to 1, of a picture of ``size`` pixels (width, height) inside any of the boxes (corners in pixels)."""
+    mask = Image.new("1", size)
+    pen = ImageDraw.Draw(mask)
+    for box in boxes:
+        pen.polygon(list(box), fill=1)
+    return float(np.asarray(mask).mean())
