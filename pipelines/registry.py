@@ -8,6 +8,7 @@ from pydantic import Field
 
 from potstill.pipelines.filters.filter import Filter
 from potstill.pipelines.scorers.clip_score import ClipScore
+from potstill.pipelines.scorers.difference_areas import DifferenceAreas
 from potstill.pipelines.scorers.image_stats import ImageStats
 from potstill.pipelines.scorers.language import Language
 from potstill.pipelines.scorers.perplexity import Perplexity
@@ -18,6 +19,8 @@ from potstill.pipelines.scorers.toxicity import Toxicity
 from potstill.pipelines.selectors.balanced import Balanced
 from potstill.pipelines.selectors.capability_budget import CapabilityBudget
 from potstill.pipelines.selectors.ccs import CCS
+from potstill.pipelines.selectors.concept_clusters import ConceptClusters
+from potstill.pipelines.selectors.d4 import D4
 from potstill.pipelines.selectors.difficulty import Difficulty
 from potstill.pipelines.selectors.facility_location import FacilityLocation
 from potstill.pipelines.selectors.group_rows import GroupRows
@@ -29,6 +32,7 @@ from potstill.pipelines.selectors.moderate import Moderate
 from potstill.pipelines.selectors.near_duplicates import NearDuplicates
 from potstill.pipelines.selectors.random_subset import RandomSubset
 from potstill.pipelines.selectors.rs2 import RS2
+from potstill.pipelines.selectors.semantic_duplicates import SemanticDuplicates
 from potstill.pipelines.selectors.set_filter import SetFilter
 from potstill.pipelines.selectors.targeted_transport import TargetedTransport
 from potstill.pipelines.sinks.llava import Llava
@@ -53,10 +57,11 @@ from potstill.pipelines.synthesizers.verified_caption import VerifiedCaption
 
 AnySource = Annotated[Folder | Jsonl | ParquetFiles | WebDataset, Field(discriminator="kind")]
 AnyStage = Annotated[
-    Answers | Balanced | CCS | CapabilityBudget | Choose | ClaimJudge | ClipScore | Difficulty | FacilityLocation
-    | Filter | GroupRows | Herding | ImagePairs | ImageStats | KCentre | Language | MetricJudge | Mixture | Moderate
-    | NearDuplicates | OasisInstruct | OasisJudge | PairJudge | PerceptualHash | Perplexity | Preference | PromptChain
-    | RS2 | RandomSubset | RankJudge | Respond | ScenePrograms | SetFilter | TargetedTransport | TextArea | TextStats
+    Answers | Balanced | CCS | CapabilityBudget | Choose | ClaimJudge | ClipScore | ConceptClusters | D4
+    | DifferenceAreas | Difficulty | FacilityLocation | Filter | GroupRows | Herding | ImagePairs | ImageStats
+    | KCentre | Language | MetricJudge | Mixture | Moderate | NearDuplicates | OasisInstruct | OasisJudge
+    | PairJudge | PerceptualHash | Perplexity | Preference | PromptChain | RS2 | RandomSubset | RankJudge
+    | Respond | ScenePrograms | SemanticDuplicates | SetFilter | TargetedTransport | TextArea | TextStats
     | Toxicity | VerifiedCaption, Field(discriminator="kind"),
 ]  # fmt: skip
 AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind")]

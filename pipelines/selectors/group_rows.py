@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -22,6 +23,8 @@ class GroupRows(Grouping):
     kind: Literal["group_rows"] = "group_rows"
     by: str | None = None
     """Column with the key; rows without one are in no group. None: one key for all."""
+    field: str | None = None
+    """Name under which the key stands in the column, where that holds JSON objects, as ``meta`` does."""
     size: int = Field(ge=2, le=64)
     """Most rows of a group."""
     least: int = Field(default=2, ge=2, le=64)
@@ -31,6 +34,8 @@ class GroupRows(Grouping):
     def _bounds_fit(self) -> GroupRows:
         if self.least > self.size:
             raise ValueError(f"least is {self.least} and size {self.size}; least must not be larger")
+        if self.field and not self.by:
+            raise ValueError(f"field {self.field!r} is looked for in the column `by`; name one, such as meta")
         return self
 
     def reads(self) -> tuple[str, ...]:
@@ -39,7 +44,7 @@ class GroupRows(Grouping):
 
     def groups(self, rows: RowSet, seed: int) -> Iterator[list[int]]:
         """Groups of one key after the other."""
-        keys = rows.column(self.by).to_pylist() if self.by else [True] * len(rows)
+        keys = [self._key(value) for value in rows.column(self.by).to_pylist()] if self.by else [True] * len(rows)
         members: dict[object, list[int]] = defaultdict(list)
         for position in lots(rows, seed, self.name).argsort(kind="stable").tolist():
             if keys[position] is not None:
@@ -48,3 +53,11 @@ class GroupRows(Grouping):
             for start in range(0, len(group), self.size):
                 if len(group) - start >= self.least:
                     yield group[start : start + self.size]
+
+    def _key(self, value: Any) -> Any:
+        """The key in a value of the column; None where there is none."""
+        if self.field is None or value is None:
+            return value
+        found = json.loads(value)
+        key = found.get(self.field) if isinstance(found, dict) else None
+        return json.dumps(key, sort_keys=True) if isinstance(key, dict | list) else key

@@ -13,7 +13,7 @@ from potstill.models.engines.protocol import Engine
 from potstill.pipelines import schema
 from potstill.pipelines.synthesizers.prompt_asked import Asked, Scope, condition
 from potstill.pipelines.synthesizers.prompt_step import PromptStep
-from potstill.pipelines.synthesizers.synthesizer import Step, Synthesizer
+from potstill.pipelines.synthesizers.synthesizer import Row, Step, Synthesizer
 
 GUIDED = frozenset({"vllm", "openai"})
 """Kinds of engines that keep a JSON reply to its schema; from others it is parsed, and asked again."""
@@ -27,6 +27,9 @@ class PromptChain(Synthesizer):
     """
 
     kind: Literal["prompt"] = "prompt"
+    group: str | None = None
+    """Name of a grouping stage before this one: questions that show a picture show those of the whole group, in the
+    order of its ids, and ``{group.column}`` stands for what all members have in a column, numbered."""
     questions: tuple[PromptStep, ...]
     """Asked in this order: cheapest and most selective first."""
     rejects: ClassVar = True
@@ -52,12 +55,22 @@ class PromptChain(Synthesizer):
 
     def reads(self) -> tuple[str, ...]:
         """The picture, if a question shows it, and the columns that prompts and conditions name."""
-        names = [schema.IMAGE] if any(question.image for question in self.questions) else []
+        names = list(self._picture_columns) if any(question.image for question in self.questions) else []
         for position, question in enumerate(self.questions):
             keep = condition(question)
             names += [name for name in question.wants if name not in self._scope(position)]
             names += [name for name in (keep.reads() if keep else ()) if name not in self._scope(position + 1)]
         return tuple(dict.fromkeys(names))
+
+    @property
+    def _picture_columns(self) -> tuple[str, ...]:
+        return (f"{self.group}.{schema.IMAGE_ID}", f"{self.group}.{schema.IMAGE}") if self.group else (schema.IMAGE,)
+
+    def pictures(self, row: Row) -> Sequence[tuple[str, bytes]]:
+        """Those of the group, or the row's own."""
+        if self.group is None:
+            return super().pictures(row)
+        return list(zip(*(row[name] for name in self._picture_columns), strict=True))
 
     def columns(self) -> Mapping[str, pa.DataType]:
         """What the replies said."""

@@ -112,9 +112,9 @@ class PromptStep(Settings):
         Raises ``ValueError`` for a place without a value.
         """
         filled = {name: words(name, value) for name, value in values.items()}
-        turn = user_turn(Prompt(self.name, 1, self.prompt).fill(**filled), image=self.image)
+        images = row[schema.IMAGES_OF_GROUP] if self.image else ()
+        turn = user_turn(Prompt(self.name, 1, self.prompt).fill(**filled), image=len(images))
         sampling = Sampling(self.temperature, self.top_k, self.top_p, self.max_tokens, stop=self.stop)
         choices = SCORES if self.mode == "expected" else (self.only_choices and self.choices) or None
         form = typed_reply.schema(self.fields) if guided and self.fields else None
-        images = (row[schema.IMAGE],) if self.image else ()
         return Request([turn], images=images, sampling=sampling, choices=choices, schema=form)

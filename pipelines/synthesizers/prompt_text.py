@@ -35,7 +35,12 @@ PromptText = Annotated[str, BeforeValidator(_text, json_schema_input_type=str | 
 
 
 def words(name: str, value: Any) -> str:
-    """A value as it stands in a prompt: lists line by line, objects as JSON. Raises ``ValueError`` for no text."""
+    """A value as it stands in a prompt: lists line by line, objects as JSON. Raises ``ValueError`` for no text.
+
+    What the members of a group have in a column (``group.column``) is numbered, from 1.
+    """
+    if "." in name:
+        value = [f"{number}. {_plain(each)}" for number, each in enumerate(value, 1) if _plain(each).strip()]
     text = "\n".join(map(_plain, value)) if isinstance(value, list) else _plain(value)
     if not text.strip():
         raise ValueError(f"there is no text for {{{name}}}; drop such rows with a filter before this stage")

@@ -1,6 +1,6 @@
 """Questions that a picture's scene graph answers, written by programs: no model, and true as far as the graph is.
 
-Source: ProVision (Zhang et al. 2024, arXiv 2412.07012), generators of one image and of several; ours are programs and wordings.
+Source: ProVision (Zhang et al. 2024, arXiv 2412.07012), programs for one image and for several; wordings are our own.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ RETRY_TEMPERATURE = 0.7
 """Least temperature of a second try: a greedy reply would only come back."""
 
 Row = Mapping[str, Any]
-"""A row's columns and those that earlier steps have added; ``image`` is the decoded RGB picture."""
+"""A row's columns and those that earlier steps have added; ``image`` is the decoded RGB picture, ``images`` all that it
+has, as a group does."""
 Columns = Mapping[str, Any]
 
 
@@ -65,10 +66,10 @@ def require(row: Row, column: str) -> str:
     return text
 
 
-def user_turn(text: str, *, image: bool = False) -> Message:
-    """A user's message: the picture, if there is one, then the text."""
-    picture = [{"type": "image"}] if image else []
-    return {"role": "user", "content": [*picture, {"type": "text", "text": text}]}
+def user_turn(text: str, *, image: bool | int = False) -> Message:
+    """A user's message: the picture, if there is one, or so many pictures, then the text."""
+    pictures = [{"type": "image"}] * int(image)
+    return {"role": "user", "content": [*pictures, {"type": "text", "text": text}]}
 
 
 class Synthesizer(RowStage):
@@ -128,6 +129,10 @@ class Synthesizer(RowStage):
         """As many as keep the engine busy."""
         return self.engine.chunks_in_flight
 
+    def pictures(self, row: Row) -> Sequence[tuple[str, bytes]]:
+        """Ids and encoded bytes of the pictures that steps see: the row's own, unless a synthesizer says more."""
+        return [(row[schema.IMAGE_ID], row[schema.IMAGE])]
+
     def build(self) -> BatchFn:
         """Load the engine and return the function of a batch."""
         engine = self.engine.build()
@@ -154,12 +159,13 @@ class Synthesizer(RowStage):
     async def _row(self, engine: Engine, steps: Sequence[Step], row: dict[str, Any]) -> Columns:
         """The new columns of one row."""
         new: dict[str, Any] = {f"{self.name}_prompt_tokens": 0, f"{self.name}_completion_tokens": 0}
-        known = {name: value for name, value in row.items() if name != schema.IMAGE}
-        async with Shown(row, self.engine) as shown:
+        known = {name: value for name, value in row.items() if name.rpartition(".")[2] != schema.IMAGE}
+        async with Shown(self.pictures(row) if any(step.sees for step in steps) else (), self.engine) as shown:
             for step in steps:
                 if not step.when(known):
                     continue
-                picture = {schema.IMAGE: await shown.image()} if step.sees else {}
+                images = await shown.images() if step.sees else ()
+                picture = {schema.IMAGE: images[0], schema.IMAGES_OF_GROUP: tuple(images)} if images else {}
                 asked = shown.with_files(step.ask({**known, **picture}))
                 outcome = await self._outcome(engine, step, known, asked, new)
                 if isinstance(outcome, Reject):

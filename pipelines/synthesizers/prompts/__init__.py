@@ -1,6 +1,7 @@
 """Prompts: one file each, with a version that is part of what a stage's result depends on.
 
-A file is ``version: N``, a line ``---``, and the text, in which ``{name}`` is a place to be filled.
+A file is ``version: N``, a line ``---``, and the text, in which ``{name}`` (or, for
+the columns of a group's members, ``{group.name}``) is a place to be filled.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 import xxhash
 
 FOLDER = Path(__file__).parent
-_PLACE = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
+_PLACE = re.compile(r"\{([a-z_][a-z0-9_]*(?:\.[a-z_][a-z0-9_]*)?)\}")
 
 
 @dataclass(frozen=True, slots=True)

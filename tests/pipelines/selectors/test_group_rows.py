@@ -41,6 +41,16 @@ def test_the_order_of_rows_changes_nothing_the_seed_does_and_new_rows_of_one_key
     assert {group for group in shuffled if KEYS[IDS.index(group[0])] == "b"} <= more
 
 
+def test_the_key_may_stand_in_a_json_object():
+    metas = ['{"topic": "a"}', '{"topic": "a", "more": 1}', '{"topic": 7}', '{"topic": 7}', "{}", None, "[1]"]
+    assert grouped(IDS[:7], metas, by="key", field="topic", size=2) in (
+        {(IDS[0], IDS[1]), (IDS[2], IDS[3])}, {(IDS[1], IDS[0]), (IDS[2], IDS[3])},
+        {(IDS[0], IDS[1]), (IDS[3], IDS[2])}, {(IDS[1], IDS[0]), (IDS[3], IDS[2])},
+    )  # fmt: skip
+    with pytest.raises(ValidationError, match="looked for in the column `by`"):
+        GroupRows(size=2, field="topic")
+
+
 def test_a_size_of_one_and_a_least_above_the_size_are_refused():
     with pytest.raises(ValidationError, match="greater than or equal to 2"):
         GroupRows(size=1)

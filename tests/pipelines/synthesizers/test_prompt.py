@@ -347,13 +347,14 @@ RECIPES = [
     "captioners",
     "embedding-triples",
     "evolve",
+    "image-difference",
     "match-score",
     "preference-pairs",
     "reasoned-answer",
     "text-image-evaluation",
     "verified-caption",
 ]
-OTHERS = ["facts", "preference-claims", "preference-metrics"]
+OTHERS = ["facts", "multihop", "preference-claims", "preference-metrics"]
 """The embedded model writes no JSON; the tiny preference plans ask for their instructions first."""
 
 

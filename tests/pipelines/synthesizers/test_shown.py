@@ -15,7 +15,7 @@ from tests.pipelines.synthesizers.scripted import ENGINE, Scripted, lists, png, 
 
 
 def row(data, id_="one"):
-    return {"image_id": f"shown-{id_}", "image": data}
+    return [(f"shown-{id_}", data)]
 
 
 @pytest.mark.parametrize("engine", [ENGINE, OpenaiEngine(base_url="http://127.0.0.1:9/v1", model="toy")])
@@ -27,7 +27,7 @@ def test_a_picture_is_decoded_once_and_its_bytes_are_given_back(monkeypatch, eng
     async def look():
         async with shown.Shown(row(png(9, (8, 6)), engine.kind), engine) as one:
             held.append(budget.free)
-            first, second = await one.image(), await one.image()
+            (first,), (second,) = await one.images(), await one.images()
             held.append(budget.free)
             assert first is second and first.size == (8, 6)
 
@@ -45,7 +45,7 @@ def test_a_broken_picture_raises_and_holds_nothing(monkeypatch, engine):
         buffer = BytesIO()
         noise.save(buffer, "PNG")
         async with shown.Shown(row(buffer.getvalue()[:1500], f"broken-{engine.kind}"), engine) as one:
-            await one.image()
+            await one.images()
 
     with pytest.raises(OSError):
         loop.run(look())
@@ -114,7 +114,7 @@ def test_a_server_gets_the_file_where_it_shows_the_same_pixels(engine):
 def test_another_picture_than_the_rows_own_has_no_file():
     async def look():
         async with shown.Shown(row(png(5), "own"), SERVER) as one:
-            own, other = await one.image(), Image.new("RGB", (2, 2))
+            (own,), other = await one.images(), Image.new("RGB", (2, 2))
             asked = [
                 Request(prompt="x", images=(other, own)),
                 Request(prompt="x", images=(other,)),
@@ -122,6 +122,6 @@ def test_another_picture_than_the_rows_own_has_no_file():
             ]
             assert [each.encoded for each in one.with_files(asked)] == [(None, png(5)), (None,), ()]
         async with shown.Shown(row(png(5), "own"), ENGINE) as one:
-            assert one.with_files(Request(prompt="x", images=(await one.image(),))).encoded == ()
+            assert one.with_files(Request(prompt="x", images=tuple(await one.images()))).encoded == ()
 
     loop.run(look())

@@ -1,0 +1,56 @@
+"""Prompt stages behind a grouping: all pictures of the group, and the texts of its members."""
+
+import pyarrow as pa
+
+from potstill.pipelines.synthesizers.prompt import PromptChain
+from tests.pipelines.synthesizers.scripted import ENGINE, lists, png, use, words
+
+
+def stage(*questions, **settings):
+    return PromptChain(name="ask", engine=ENGINE, group="album", questions=questions, **settings)
+
+
+def groups(images, **columns):
+    ids = [f"{index:032x}" for index in range(len(images))]
+    members = [[f"{id_}-{place}" for place in range(len(each))] for id_, each in zip(ids, images, strict=True)]
+    files = pa.array(images, pa.list_(pa.large_binary()))
+    return pa.table({"sample_id": ids, "image_id": ids, "album.image_id": members, "album.image": files, **columns})
+
+
+def test_a_question_shows_all_pictures_of_its_group_in_order(monkeypatch):
+    engine = use(monkeypatch, lambda request: f"{len(request.images)} pictures")
+    unit = stage({"name": "count", "image": True, "prompt": "How many?"}, {"name": "blind", "image": False, "prompt": "And now?"})
+    assert unit.reads() == ("album.image_id", "album.image")
+    result = lists(unit.build()(groups([[png(1), png(2)], [png(3), png(4), png(5)]])))
+    assert result["ask_count"] == ["2 pictures", "3 pictures"]
+    assert result["ask_blind"] == ["0 pictures"] * 2
+    seen = next(request for request in engine.requests if len(request.images) == 3)
+    assert [part["type"] for part in seen.messages[0]["content"]] == ["image"] * 3 + ["text"]
+    assert [image.getpixel((0, 0)) for image in seen.images] == [pixel(png(number)) for number in (3, 4, 5)]
+
+
+def pixel(data):
+    from io import BytesIO
+
+    from PIL import Image
+
+    return Image.open(BytesIO(data)).convert("RGB").getpixel((0, 0))
+
+
+def test_what_the_members_have_in_a_column_is_numbered(monkeypatch):
+    engine = use(monkeypatch, lambda request: "fine")
+    unit = stage({"name": "read", "image": False, "prompt": "Read:\n{album.caption}"})
+    assert unit.reads() == ("album.caption",)
+    captions = pa.array([["a bridge", None, "{album.caption}"], [None, " "]], pa.list_(pa.string()))
+    result = lists(unit.build()(groups([[png(1)], [png(2)]], **{"album.caption": captions})))
+    assert words(engine.requests[0]) == "Read:\n1. a bridge\n3. {album.caption}"
+    assert result["ask_read"] == ["fine", None]
+    assert "there is no text for {album.caption}" in result["error"][1]
+
+
+def test_a_broken_picture_of_one_group_costs_that_group_only(monkeypatch):
+    use(monkeypatch, lambda request: "fine")
+    unit = stage({"name": "look", "image": True, "prompt": "Look."})
+    result = lists(unit.build()(groups([[png(1), b"no picture"], [png(2), png(3)]])))
+    assert result["ask_look"] == [None, "fine"]
+    assert [error is None for error in result["error"]] == [False, True]
