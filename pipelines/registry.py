@@ -13,6 +13,7 @@ from potstill.pipelines.scorers.image_stats import ImageStats
 from potstill.pipelines.scorers.language import Language
 from potstill.pipelines.scorers.perplexity import Perplexity
 from potstill.pipelines.scorers.phash import PerceptualHash
+from potstill.pipelines.scorers.pixel_hash import PixelHash
 from potstill.pipelines.scorers.text_area import TextArea
 from potstill.pipelines.scorers.text_stats import TextStats
 from potstill.pipelines.scorers.toxicity import Toxicity
@@ -21,6 +22,7 @@ from potstill.pipelines.selectors.capability_budget import CapabilityBudget
 from potstill.pipelines.selectors.ccs import CCS
 from potstill.pipelines.selectors.concept_clusters import ConceptClusters
 from potstill.pipelines.selectors.d4 import D4
+from potstill.pipelines.selectors.decontaminate import Decontaminate
 from potstill.pipelines.selectors.difficulty import Difficulty
 from potstill.pipelines.selectors.facility_location import FacilityLocation
 from potstill.pipelines.selectors.group_rows import GroupRows
@@ -34,7 +36,9 @@ from potstill.pipelines.selectors.random_subset import RandomSubset
 from potstill.pipelines.selectors.rs2 import RS2
 from potstill.pipelines.selectors.semantic_duplicates import SemanticDuplicates
 from potstill.pipelines.selectors.set_filter import SetFilter
+from potstill.pipelines.selectors.split import Split
 from potstill.pipelines.selectors.targeted_transport import TargetedTransport
+from potstill.pipelines.selectors.unique import Unique
 from potstill.pipelines.sinks.llava import Llava
 from potstill.pipelines.sinks.parquet import Parquet
 from potstill.pipelines.sinks.webdataset import WebDatasetTars
@@ -58,10 +62,10 @@ from potstill.pipelines.synthesizers.verified_caption import VerifiedCaption
 AnySource = Annotated[Folder | Jsonl | ParquetFiles | WebDataset, Field(discriminator="kind")]
 AnyStage = Annotated[
     Answers | Balanced | CCS | CapabilityBudget | Choose | ClaimJudge | ClipScore | ConceptClusters | D4
-    | DifferenceAreas | Difficulty | FacilityLocation | Filter | GroupRows | Herding | ImagePairs | ImageStats
-    | KCentre | Language | MetricJudge | Mixture | Moderate | NearDuplicates | OasisInstruct | OasisJudge
-    | PairJudge | PerceptualHash | Perplexity | Preference | PromptChain | RS2 | RandomSubset | RankJudge
-    | Respond | ScenePrograms | SemanticDuplicates | SetFilter | TargetedTransport | TextArea | TextStats
-    | Toxicity | VerifiedCaption, Field(discriminator="kind"),
+    | Decontaminate | DifferenceAreas | Difficulty | FacilityLocation | Filter | GroupRows | Herding | ImagePairs
+    | ImageStats | KCentre | Language | MetricJudge | Mixture | Moderate | NearDuplicates | OasisInstruct
+    | OasisJudge | PairJudge | PerceptualHash | Perplexity | PixelHash | Preference | PromptChain | RS2
+    | RandomSubset | RankJudge | Respond | ScenePrograms | SemanticDuplicates | SetFilter | Split
+    | TargetedTransport | TextArea | TextStats | Toxicity | Unique | VerifiedCaption, Field(discriminator="kind"),
 ]  # fmt: skip
 AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind")]
