@@ -37,6 +37,7 @@ from potstill.pipelines.selectors.rs2 import RS2
 from potstill.pipelines.selectors.semantic_duplicates import SemanticDuplicates
 from potstill.pipelines.selectors.set_filter import SetFilter
 from potstill.pipelines.selectors.split import Split
+from potstill.pipelines.selectors.target_clusters import TargetClusters
 from potstill.pipelines.selectors.targeted_transport import TargetedTransport
 from potstill.pipelines.selectors.unique import Unique
 from potstill.pipelines.sinks.llava import Llava
@@ -66,6 +67,7 @@ AnyStage = Annotated[
     | ImageStats | KCentre | Language | MetricJudge | Mixture | Moderate | NearDuplicates | OasisInstruct
     | OasisJudge | PairJudge | PerceptualHash | Perplexity | PixelHash | Preference | PromptChain | RS2
     | RandomSubset | RankJudge | Respond | ScenePrograms | SemanticDuplicates | SetFilter | Split
-    | TargetedTransport | TextArea | TextStats | Toxicity | Unique | VerifiedCaption, Field(discriminator="kind"),
+    | TargetClusters | TargetedTransport | TextArea | TextStats | Toxicity | Unique
+    | VerifiedCaption, Field(discriminator="kind"),
 ]  # fmt: skip
 AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind")]
