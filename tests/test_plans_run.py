@@ -2,17 +2,23 @@
 
 import json
 import shutil
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
+from potstill.models.tiny.scenes import CONCEPTS, SpriteBank, article, sample_scene
 from potstill.pipelines import stream
 from potstill.pipelines.plan import load_plan, shipped_plans
 from potstill.pipelines.rundir import RunDir
 from potstill.pipelines.runner import run_plan
 from potstill.pipelines.worker import Worker
 from tests.conftest import ROOT
+from tests.pipelines.synthesizers.scripted import lists, rows
 
 PICTURES = 5
 TINY = [name for name in shipped_plans() if name.endswith("-tiny")]
@@ -69,6 +75,33 @@ def test_a_tiny_plan_runs_to_its_end(name, samples, ray_session, in_process, tmp
     assert not missing(plan, written)
     parts = (tmp_path / "out/dataset").glob("*.parquet")
     assert sum(pq.read_metadata(part).num_rows for part in parts) == result["rows"] == stages[-1]["kept"]
+
+
+def test_what_the_plans_call_sensible_is_so():
+    rng = np.random.default_rng(11)
+    scenes = [sample_scene(rng) for _ in range(16)]
+    images = []
+    for pixels in SpriteBank(96, seed=12).render(scenes, rng):
+        buffer = BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        images.append(buffer.getvalue())
+    absent = [next(word for word in CONCEPTS if word not in scene.objects) for scene in scenes]
+    true = [f"There is {article(scene.objects[0])}." for scene in scenes]
+    false = [f"There is {article(word)}." for word in absent]
+    table = rows(images, caption=[f"{scene.caption()} {lie}" for scene, lie in zip(scenes, false, strict=True)])
+    answers = pa.array([list(pair) for pair in zip(false, true, strict=True)], pa.list_(pa.string()))
+    table = table.append_column("answers", answers).append_column("instruction", pa.array(["What is there?"] * 16))
+
+    def judged(plan, position):
+        return lists(load_plan(shipped_plans()[plan]).stages[position].build()(table))
+
+    verified = judged("verified-caption-tiny", 1)
+    kept = [text == scene.caption() for text, scene in zip(verified["verified_caption"], scenes, strict=True)]
+    assert sum(kept) >= 14
+    wrong = judged("preference-claims-tiny", 2)["claim_judge_wrong"]
+    assert wrong.count([1, 0]) >= 14
+    grades = judged("preference-metrics-tiny", 2)["metric_judge_mean"]
+    assert sum(bad < good for bad, good in grades) >= 14
 
 
 def missing(plan, written):

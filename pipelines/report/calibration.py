@@ -45,16 +45,18 @@ def calibrate(directory: str, verdict: str, truth: str, labels: Path | None = No
 
 
 def compared(verdicts: Sequence[Any], truths: Sequence[Any]) -> tuple[str, ...]:
-    """Rows compared, agreement, kappa; the correlation of numbers; precision and recall of flags; else a dash."""
+    """Rows compared; agreement and kappa, but for fractions; correlation of numbers; precision and recall of flags."""
     found = agreement(verdicts, truths)
     numbers = [value for value in (*verdicts, *truths) if value is not None]
     flags = all(isinstance(value, bool) for value in numbers)
     numeric = not flags and all(isinstance(value, int | float) for value in numbers)
-    likeness = [_number(correlation(verdicts, truths))] if numeric else ["-"]
+    likeness = _number(correlation(verdicts, truths)) if numeric else "-"
+    classes = not numeric or all(float(value).is_integer() for value in numbers)
+    equal = (found.share, found.kappa) if classes else (float("nan"),) * 2
     known_truth = [pair for pair in zip(verdicts, truths, strict=True) if pair[1] is not None]
     hits = detection(*zip(*known_truth, strict=True)) if flags else None
     shares = [_number(hits.precision), _number(hits.recall)] if hits else ["-", "-"]
-    return (str(found.pairs), _number(found.share), _number(found.kappa), *likeness, *shares)
+    return (str(found.pairs), *map(_number, equal), likeness, *shares)
 
 
 def bias(name: str, columns: Mapping[str, pa.ChunkedArray]) -> tuple[str, ...]:

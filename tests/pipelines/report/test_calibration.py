@@ -54,6 +54,12 @@ def test_scores_are_compared_as_values_and_as_numbers(directory):
     assert found["precision"] == found["recall"] == "-"
 
 
+def test_fractions_agree_by_correlation_alone():
+    assert compared([1.5, 4.2, 3], [1, 5, 3])[:3] == ("3", "-", "-")
+    assert compared([1.5, 2.5, 3.5], [1, 3, 5])[3] == "1.000"
+    assert compared([1.0, 2.0], [1, 3])[1] == "0.500"
+
+
 def test_the_truth_may_stand_in_a_file(directory, tmp_path):
     labels = tmp_path / "labels.jsonl"
     rows = [{"source": "0005.png", "people": "bad"}, {"source": "0001.png", "people": "good"}]
