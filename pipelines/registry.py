@@ -8,6 +8,7 @@ from pydantic import Field
 
 from potstill.pipelines.filters.filter import Filter
 from potstill.pipelines.scorers.clip_score import ClipScore
+from potstill.pipelines.scorers.concepts import Concepts
 from potstill.pipelines.scorers.difference_areas import DifferenceAreas
 from potstill.pipelines.scorers.image_stats import ImageStats
 from potstill.pipelines.scorers.language import Language
@@ -62,12 +63,11 @@ from potstill.pipelines.synthesizers.verified_caption import VerifiedCaption
 
 AnySource = Annotated[Folder | Jsonl | ParquetFiles | WebDataset, Field(discriminator="kind")]
 AnyStage = Annotated[
-    Answers | Balanced | CCS | CapabilityBudget | Choose | ClaimJudge | ClipScore | ConceptClusters | D4
+    Answers | Balanced | CCS | CapabilityBudget | Choose | ClaimJudge | ClipScore | ConceptClusters | Concepts | D4
     | Decontaminate | DifferenceAreas | Difficulty | FacilityLocation | Filter | GroupRows | Herding | ImagePairs
-    | ImageStats | KCentre | Language | MetricJudge | Mixture | Moderate | NearDuplicates | OasisInstruct
-    | OasisJudge | PairJudge | PerceptualHash | Perplexity | PixelHash | Preference | PromptChain | RS2
-    | RandomSubset | RankJudge | Respond | ScenePrograms | SemanticDuplicates | SetFilter | Split
-    | TargetClusters | TargetedTransport | TextArea | TextStats | Toxicity | Unique
-    | VerifiedCaption, Field(discriminator="kind"),
+    | ImageStats | KCentre | Language | MetricJudge | Mixture | Moderate | NearDuplicates | OasisInstruct | OasisJudge
+    | PairJudge | PerceptualHash | Perplexity | PixelHash | Preference | PromptChain | RS2 | RandomSubset | RankJudge
+    | Respond | ScenePrograms | SemanticDuplicates | SetFilter | Split | TargetClusters | TargetedTransport | TextArea
+    | TextStats | Toxicity | Unique | VerifiedCaption, Field(discriminator="kind"),
 ]  # fmt: skip
 AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind")]
