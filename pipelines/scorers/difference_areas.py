@@ -6,7 +6,7 @@ both pictures, compares them by CLIP and removes overlaps. There boxes come from
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from potstill.pipelines import schema
+from potstill.pipelines.scorers.boxes import cut, least_alike, windows
 from potstill.pipelines.stage import BatchFn, RowStage
 
 if TYPE_CHECKING:
@@ -40,8 +41,11 @@ class DifferenceAreas(RowStage):
     model: str = "tiny"
     """As for ``clip_score``."""
     pretrained: str | None = None
+    """As for ``clip_score``."""
     device: str = "auto"
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
     batch_size: int = Field(default=32, ge=1, le=4096)
+    """Cut-outs per forward pass."""
     windows: tuple[float, ...] = Field(default=(0.5, 1 / 3), min_length=1)
     """Sides of the windows, as shares of the picture's; they move by half of that."""
     max_cosine: float = Field(default=0.85, ge=-1, le=1)
@@ -102,36 +106,3 @@ class DifferenceAreas(RowStage):
     def _areas(self, grid: np.ndarray, cosines: np.ndarray) -> tuple[list[Any], list[float], int]:
         kept = least_alike(grid, cosines, self.max_cosine, self.max_overlap)[: self.most]
         return grid[kept].tolist(), cosines[kept].tolist(), len(kept)
-
-
-def windows(sides: Sequence[float]) -> np.ndarray:
-    """Boxes (n, 4) of a grid that covers the unit square for each side, moved by half a side."""
-    boxes = []
-    for side in sides:
-        starts = np.linspace(0, 1 - side, max(1, round((1 - side) / (side / 2)) + 1))
-        boxes += [(left, top, left + side, top + side) for top in starts for left in starts]
-    return np.array(boxes, np.float32)
-
-
-def cut(size: tuple[int, int], box: np.ndarray) -> tuple[int, int, int, int]:
-    """A box in pixels, at least one wide and high."""
-    (width, height), (left, top, right, bottom) = size, box
-    x, y = min(int(left * width), width - 1), min(int(top * height), height - 1)
-    return x, y, max(x + 1, round(right * width)), max(y + 1, round(bottom * height))
-
-
-def least_alike(boxes: np.ndarray, cosines: np.ndarray, max_cosine: float, max_overlap: float) -> list[int]:
-    """Positions of the boxes below ``max_cosine``, the least alike first, none overlapping an earlier one too much."""
-    kept: list[int] = []
-    for position in np.argsort(cosines, kind="stable").tolist():
-        if cosines[position] > max_cosine:
-            break
-        if all(overlap(boxes[position], boxes[other]) <= max_overlap for other in kept):
-            kept.append(position)
-    return kept
-
-
-def overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two boxes, 0 to 1."""
-    inner = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
-    return float(inner / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - inner))

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from potstill.pipelines.scorers.difference_areas import DifferenceAreas, cut, least_alike, overlap, windows
+from potstill.pipelines.scorers.boxes import cut, least_alike, overlap, windows
+from potstill.pipelines.scorers.difference_areas import DifferenceAreas
 from tests.conftest import ROOT
 
 
