@@ -33,11 +33,12 @@ def means(features: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return unit(np.add.reduceat(features[order].astype(np.float64), starts, axis=0)), place
 
 
-def costs(points: np.ndarray, goal: np.ndarray, path: str, max_bytes: int) -> np.ndarray:
-    """1 - cosine between points (g, d) and targets (m, d): float64 (g, m), 0 to 2.
+def costs(points: np.ndarray, path: str, column: str, max_bytes: int) -> np.ndarray:
+    """1 - cosine between points (g, d) and the m vectors of a column of Parquet files: float64 (g, m), 0 to 2.
 
     Raises ``ValueError`` when the widths differ, or a plan between the two takes more than ``max_bytes``.
     """
+    goal = read_vectors(path, column)
     if not len(points):
         return np.zeros((0, len(goal)))
     if points.shape[1] != goal.shape[1]:

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat
 
 from potstill.pipelines.coresets import groups
 from potstill.pipelines.coresets.files import digest
-from potstill.pipelines.coresets.targets import costs, means, read_vectors
+from potstill.pipelines.coresets.targets import costs, means
 from potstill.pipelines.coresets.transport import even_transport
 from potstill.pipelines.coresets.vectors import Shards
 from potstill.pipelines.rowset import RowSet
@@ -20,11 +20,11 @@ from potstill.pipelines.selectors.selector import NOT_SELECTED, Choice, Selector
 
 
 class TargetedTransport(Selector):
-    """Writes ``<name>_weight``, the mass that a row, or its class, sends to the target (1: its even share); keeps the
-    rows of largest weight, by lot on ties.
+    """Writes ``<name>_weight``, the mass that a row, or its class, sends to the target; 1 is its even share.
 
     Liu et al. 2022 (NeurIPS, "Improved fine-tuning by better leveraging pre-training data"): unbalanced transport at
-    cost 1 - cosine; numbers as in their code. O(n m) time an iteration, 32 n m bytes for n rows or classes, m targets.
+    cost 1 - cosine. Target points share the budget equally, as far as rows send them most of their mass; largest weight
+    first, by lot on ties. O(n m) time an iteration, 32 n m bytes for n rows or classes and m target points.
     """
 
     kind: Literal["targeted_transport"] = "targeted_transport"
@@ -37,9 +37,9 @@ class TargetedTransport(Selector):
     target_column: str | None = None
     """Column of vectors there, when it is called otherwise than ``embedding``."""
     by: str | None = None
-    """Column of labels: their means are transported instead of rows (null: ``no_group``). For large pools."""
-    epsilon: PositiveFloat = 0.1
-    """Weight of the entropy: the larger, the wider each target point draws."""
+    """Column of labels: their means are transported, not rows (null: ``no_group``). For large pools."""
+    epsilon: PositiveFloat = 0.03
+    """Weight of the entropy: the larger, the wider each target point draws (the paper's code: 0.1)."""
     relax_source: PositiveFloat = 0.1
     """How strongly rows are held to an even share: small lets far rows go unused."""
     relax_target: PositiveFloat = 10
@@ -61,7 +61,7 @@ class TargetedTransport(Selector):
         return {"target": digest(self.target)}
 
     def select(self, rows: RowSet, seed: int) -> Choice:
-        """Largest weight first."""
+        """Transport, then the rows of largest weight for each target point."""
         with Shards(rows, self.embedding, 1, None, self.max_bytes) as shards:
             (part,) = shards
         codes = groups.codes(rows.column(self.by))[1] if self.by else np.arange(len(rows))
@@ -69,12 +69,12 @@ class TargetedTransport(Selector):
         reasons[part.at] = np.where(codes[part.at] < 0, "no_group", NOT_SELECTED)
         part = part.where(codes >= 0)
         points, point = means(part.features, codes[part.at])
-        goal = read_vectors(self.target, self.target_column or self.embedding)
-        cost = costs(points, goal, self.target, self.max_bytes)
+        cost = costs(points, self.target, self.target_column or self.embedding, self.max_bytes)
         plan = even_transport(cost, self.epsilon, self.relax_source, self.relax_target)
         weights = np.full(len(rows), np.nan)
         weights[part.at] = (plan.sum(1) * len(points))[point]
-        order = part.at[np.lexsort((lots(rows, seed, self.name)[part.at], -weights[part.at]))]
-        keep = np.zeros(len(rows), bool)
-        keep[order[: self.budget]] = True
+        served = np.full(len(rows), groups.NONE)
+        served[part.at] = plan.argmax(1)[point]
+        rank = np.argsort(np.lexsort((lots(rows, seed, self.name), -weights)))
+        keep = groups.first(served, groups.water_fill(groups.sizes(served), self.budget), rank)
         return Choice(keep, reasons, {f"{self.name}_weight": pa.array(weights, pa.float32(), from_pandas=True)})

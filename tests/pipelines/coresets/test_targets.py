@@ -44,11 +44,12 @@ def test_rows_that_are_each_their_own_class_are_their_own_means():
     assert found[place].tolist() == features.tolist()
 
 
-def test_costs_and_their_limits():
-    goal = np.array([[1.0, 0], [0, 1]])
-    assert costs(np.array([[1.0, 0], [-1, 0]]), goal, "t", 10**6).tolist() == [[0, 1], [2, 1]]
-    assert costs(np.zeros((0, 0)), goal, "t", 1).shape == (0, 2)
-    with pytest.raises(ValueError, match="3 numbers, those of t 2"):
-        costs(np.ones((1, 3)), goal, "t", 10**6)
+def test_costs_and_their_limits(tmp_path):
+    write(tmp_path / "t", [[1, 0], [0, 2]])
+    path = str(tmp_path / "t")
+    assert costs(np.array([[1.0, 0], [-1, 0]]), path, "e", 10**6).tolist() == [[0, 1], [2, 1]]
+    assert costs(np.zeros((0, 0)), path, "e", 1).shape == (0, 2)
+    with pytest.raises(ValueError, match=f"3 numbers, those of {path} 2"):
+        costs(np.ones((1, 3)), path, "e", 10**6)
     with pytest.raises(ValueError, match="between 2 points and 2 targets needs 128 bytes, max_bytes allows 127"):
-        costs(goal, goal, "t", 127)
+        costs(np.eye(2), path, "e", 127)

@@ -44,6 +44,15 @@ def test_each_target_draws_on_the_row_that_is_nearest(target):
     assert sum(found[:7]) == pytest.approx(7, rel=0.05)  # all of the target is served, in units of even shares
 
 
+def test_target_points_share_the_budget_even_where_many_rows_share_the_mass(target):
+    angles = np.radians([0, 5, *range(170, 191, 4)])
+    crowd = vectors(np.stack([np.cos(angles), np.sin(angles)], axis=1))
+    stage = TargetedTransport(budget=2, embedding="e", target=target(2, 180))
+    choice = stage.select(rows(len(angles), e=crowd), 0)
+    assert min(weights(choice)[:2]) > max(weights(choice)[2:])
+    assert [position < 2 for position in kept(choice)] == [True, False]
+
+
 def test_classes_send_mass_together_and_rows_of_none_say_so(target):
     choice = select(target(90), by="c", budget=3)
     found = weights(choice)
