@@ -28,15 +28,17 @@ def look(table: pa.Table, column: str) -> tuple[np.ndarray, np.ndarray, tuple[st
     return at, prints(units[good]), ("<f2" if half else "<f4", found.shape[1]) if len(found) else None
 
 
-def chosen(block: Block, column: str, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Places of a block's rows whose key is not negative, and their vectors: float32 (m, d)."""
+def chosen(block: Block, keys: np.ndarray, column: str, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places of a block's rows whose key is not negative, and their vectors: float32 (m, width)."""
     at = np.flatnonzero(keys >= 0)
+    if not len(at):  # and maybe a column without a type
+        return at, np.empty((0, width), np.float32)
     return at, vectors(block.read([column])[column].take(pa.array(at)))
 
 
-def units(block: Block, keys: np.ndarray, column: str) -> tuple[np.ndarray, np.ndarray]:
+def units(block: Block, keys: np.ndarray, column: str, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Keys and directions of the rows that have a key."""
-    at, found = chosen(block, column, keys)
+    at, found = chosen(block, keys, column, width)
     return keys[at], directions(found)
 
 
@@ -58,7 +60,7 @@ def assign(
     block: Block, keys: np.ndarray, file: str, work: Assigning
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """Places of the rows that have a key, their clusters, cosines, and what :func:`spill.write` returns."""
-    at, found = chosen(block, work.column, keys)
+    at, found = chosen(block, keys, work.column, work.kind["vector"].shape[0])
     centroids = load(work.folder, work.centroids)
     near, labels = centroids.nearest(directions(found), 2)
     before = None

@@ -132,6 +132,7 @@ class Pool:
         """Centroids of the first rows of an order, trained here."""
         order = order[: k * SAMPLE]
         found = np.empty((len(order), self._width), np.float32)
-        for _, (keys, units) in self._over(blocks.units, self._keys(order), [self._column] * len(self.rows.blocks)):
+        more = [self._column] * len(self.rows.blocks), [self._width] * len(self.rows.blocks)
+        for _, (keys, units) in self._over(blocks.units, self._keys(order), *more):
             found[keys] = units
         return spherical_kmeans(found, k)

@@ -3,6 +3,7 @@
 from functools import partial
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from potstill.pipelines.neighbours import pool as module
@@ -11,7 +12,7 @@ from potstill.pipelines.neighbours.kmeans import Centroids
 from potstill.pipelines.neighbours.pool import pool
 from potstill.pipelines.rowset import RowSet, in_order
 from potstill.pipelines.rundir import RunDir
-from tests.pipelines.neighbours.worlds import angle, column, cut, id_, mixture
+from tests.pipelines.neighbours.worlds import Part, angle, column, cut, id_, mixture
 
 ROWS = 1200
 VECTORS = mixture(ROWS, width=16)[0].astype(np.float16)
@@ -83,6 +84,13 @@ def test_more_clusters_than_rows_are_one_each(levels):
     assert sorted(found.labels.tolist()) == list(range(7))
     found = clustered(cut(angle(30), [0], []), k=50)
     assert found.labels.tolist() == [0]
+
+
+def test_a_block_may_have_no_vector_at_all_and_so_no_type(levels):
+    whole = cut(VECTORS, np.arange(ROWS), [])
+    untyped = Part(pa.table({"sample_id": [id_(ROWS), id_(ROWS + 1)], "v": pa.nulls(2)}))
+    found = clustered(RowSet([*cut(VECTORS, np.arange(ROWS), [700]).blocks, untyped]))
+    assert np.array_equal(found.labels, [*clustered(whole).labels, -1, -1])
 
 
 def test_no_rows_and_no_vectors_make_no_clusters():
