@@ -53,11 +53,14 @@ class ServerChoices:
     """Scores choices behind a vLLM server, which tells token ids and log-probabilities of prompts."""
 
     def __init__(self, send: Send, model: str) -> None:
-        self._send, self._model = send, model
+        self._send = send
+        self._greedy = {"model": model, "max_tokens": 1, "temperature": 0}
         self._learned: dict[tuple[str, ...], list[list[int]]] = {}
         self._learning = asyncio.Lock()
 
-    async def score(self, body: Mapping[str, Any], choices: tuple[str, ...]) -> tuple[list[float], int, list[int]]:
+    async def score(
+        self, messages: Sequence[Mapping[str, Any]], choices: tuple[str, ...]
+    ) -> tuple[list[float], int, list[int]]:
         """Log-probability (nats) of each choice, tokens of the prompt, and tokens of each choice.
 
         Where all choices are one token long and among the :data:`BEST`, one request tells all of them; otherwise there
@@ -67,15 +70,14 @@ class ServerChoices:
         tails = await self._tails(choices)
         lengths = [len(tail) for tail in tails]
         if lengths == [1] * len(tails):
-            more = {"logprobs": True, "top_logprobs": BEST, "return_tokens_as_token_ids": True}
-            answer = await self._send({**body, **more, "max_tokens": 1, "temperature": 0})
+            wanted = {"logprobs": True, "top_logprobs": BEST, "return_tokens_as_token_ids": True}
+            answer = await self._send({**self._greedy, **wanted, "messages": messages})
             step = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
             known = {each["token"]: each["logprob"] for each in step}
             names = [f"token_id:{tail[0]}" for tail in tails]
             if all(name in known for name in names):
                 return [known[name] for name in names], answer["usage"]["prompt_tokens"], lengths
-        messages = body["messages"]
-        answers = await asyncio.gather(*(self._prompt(messages, choice, body) for choice in choices))
+        answers = await asyncio.gather(*(self._prompt(messages, choice) for choice in choices))
         totals = []
         for answer, tail in zip(answers, tails, strict=True):
             ids, steps = answer["prompt_token_ids"], answer["prompt_logprobs"]
@@ -94,7 +96,7 @@ class ServerChoices:
 
     async def _learn(self, choices: tuple[str, ...]) -> list[list[int]]:
         question = [{"role": "user", "content": "?"}]
-        bare, *answers = await asyncio.gather(*(self._prompt(question, choice, {}) for choice in (None, *choices)))
+        bare, *answers = await asyncio.gather(*(self._prompt(question, choice) for choice in (None, *choices)))
         tails = []
         for choice, answer in zip(choices, answers, strict=True):
             ids, steps = answer["prompt_token_ids"], answer["prompt_logprobs"]
@@ -105,17 +107,9 @@ class ServerChoices:
             tails.append(ids[start:])
         return tails
 
-    async def _prompt(
-        self, messages: Sequence[Mapping[str, Any]], choice: str | None, more: Mapping[str, Any]
-    ) -> Mapping[str, Any]:
+    async def _prompt(self, messages: Sequence[Mapping[str, Any]], choice: str | None) -> Mapping[str, Any]:
         """The answer about a conversation in which the reply, as far as it goes, is the choice."""
         reply = [] if choice is None else [{"role": "assistant", "content": choice}]
         ending = {"add_generation_prompt": choice is None, "continue_final_message": choice is not None}
-        wanted = {
-            "prompt_logprobs": 0,
-            "return_token_ids": True,
-            "max_tokens": 1,
-            "temperature": 0,
-            "model": self._model,
-        }
-        return await self._send({**more, **wanted, **ending, "messages": [*messages, *reply]})
+        wanted = {"prompt_logprobs": 0, "return_token_ids": True}
+        return await self._send({**self._greedy, **wanted, **ending, "messages": [*messages, *reply]})

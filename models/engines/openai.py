@@ -76,7 +76,7 @@ class Openai:
         if request.choices is None:
             return _completion(await self._send(body), request)
         try:
-            totals, prompt_tokens, lengths = await self._choices.score(body, request.choices)
+            totals, prompt_tokens, lengths = await self._choices.score(body["messages"], request.choices)
         except (KeyError, IndexError, TypeError) as error:
             raise ValueError(
                 f"the server's answer lacks {error}; choices need a vLLM that tells token ids and prompt "

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import AutoProcessor, AutoTokenizer
 from vllm import SamplingParams
+from vllm.config import StructuredOutputsConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMClientError
 from vllm.lora.request import LoRARequest
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 
 MAX_LOGPROBS = 20
 """Most alternatives per token whose log-probabilities a request can ask for."""
+
+COMPACT: dict[str, Any] = {"backend": "guidance", "disable_any_whitespace": True}
+"""JSON without blanks, of which a weak model would otherwise write on and on; the backend that keeps to that and knows
+regular expressions as well."""
 
 
 def load(settings: VllmEngine) -> Vllm:
@@ -60,6 +65,7 @@ def load(settings: VllmEngine) -> Vllm:
         enable_prefix_caching=True,
         enable_chunked_prefill=None if not current_platform.is_cpu() else False,
         load_format="safetensors",
+        structured_outputs_config=StructuredOutputsConfig(**COMPACT),
         generation_config="vllm",  # only what a request says, no sampling defaults of the model
         disable_log_stats=True,
     )

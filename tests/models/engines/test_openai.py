@@ -227,13 +227,14 @@ class Scorer:
 
     def __call__(self, number, body):
         messages = body["messages"]
+        assert (body["max_tokens"], body["temperature"], body.get("n"), body.get("min_tokens")) == (1, 0, None, None)
         prompt = self.tokens("".join(map(str, (each["content"] for each in messages if each["role"] == "user"))) + "|")
         if body.get("continue_final_message"):
             assert messages[-1]["role"] == "assistant" and not body["add_generation_prompt"]
             prompt += self.tokens(self.prefix + messages[-1]["content"])
         choice = {"message": {"content": "?"}, "finish_reason": "length", "logprobs": None}
         if body.get("return_tokens_as_token_ids"):
-            assert (body["max_tokens"], body["top_logprobs"], body["logprobs"]) == (1, 20, True)
+            assert (body["top_logprobs"], body["logprobs"]) == (20, True)
             step = [{"token": f"token_id:{token}", "logprob": -token / 100} for token in map(ord, self.best)]
             choice["logprobs"] = {"content": [{"top_logprobs": step}]}
         reply = {"choices": [choice], "usage": {"prompt_tokens": len(prompt), "completion_tokens": 1}}
@@ -274,7 +275,7 @@ def test_longer_choices_are_scored_as_a_whole(serve):
 
 def test_drawn_choices_follow_the_seed_and_are_scored_once(serve):
     server, engine = serve(Scorer(), server="vllm")
-    sampling = Sampling(temperature=1.0, n=40, seed=3)
+    sampling = Sampling(temperature=1.0, n=40, seed=3, min_tokens=2)
     (reply,) = ask(engine, Request(PICK.messages, choices=PICK.choices, sampling=sampling))
     each = [reply, *reply.alternatives]
     assert len(server.bodies) == 3 + 1
