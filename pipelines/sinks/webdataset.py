@@ -67,4 +67,9 @@ def _members(rows: pa.Table, names: Sequence[str]) -> Iterator[tuple[str, bytes]
             text = record.get(schema.CAPTION) or "\n".join(each for each in texts if each)
             yield f"{key}.txt", text.encode()
             values = {name: record[name] for name in names}
-            yield f"{key}.json", json.dumps(values, ensure_ascii=False, default=str).encode()
+            yield f"{key}.json", json.dumps(values, ensure_ascii=False, default=_as_json).encode()
+
+
+def _as_json(value: Any) -> str:
+    """What JSON has no type for, as text: bytes (a hash) in hex."""
+    return value.hex() if isinstance(value, bytes) else str(value)

@@ -224,6 +224,14 @@ def test_a_thumbnail_never_grows_and_keeps_at_least_a_pixel(size, expected):
     assert thumbnail(f"thumbnail-{size}", encoded(Image.new("RGB", size), "PNG")).size == expected
 
 
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_a_thumbnail_of_a_grey_or_cmyk_jpeg_looks_like_the_picture(mode):
+    data = encoded(photo(1040, 520).convert(mode), quality=95)
+    small = thumbnail(f"thumbnail-{mode}", data)
+    expected = convert(data).resize(small.size, Image.Resampling.BOX)
+    assert np.abs(np.asarray(small, float) - np.asarray(expected, float)).mean() < 2
+
+
 def test_a_thumbnail_is_made_once_and_is_the_same_whether_or_not_the_whole_picture_was_decoded_before():
     data = encoded(photo(900, 700))
     decode("thumbnail-after", data)

@@ -71,3 +71,10 @@ def test_a_run_again_removes_parts_that_are_gone(run):
     sink.write_part(run, 1, kept(0))
     sink.finish(run, [0, 1], {})
     assert run.list("webdataset") == ["part-00000.tar"]
+
+
+def test_a_hash_is_written_in_hex(run):
+    hashes = pa.array([bytes([1, 255]), None], pa.binary(2))
+    WebDatasetTars().write_part(run, 0, kept(2).append_column("phash", hashes))
+    found = members(run)
+    assert [json.loads(found[f"s000{row}.json"])["phash"] for row in (0, 1)] == ["01ff", None]
