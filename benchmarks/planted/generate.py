@@ -27,7 +27,7 @@ from potstill.models.tiny.scenes import TRAIN_STYLES, Scene, sample_scene
 CLEAN: Final = "clean"
 SIZES: Final[dict[str, dict[str, int]]] = {
     "small": {
-        CLEAN: 46, "caption_other": 10, "caption_swap": 10, "caption_detail": 3, "exact_copy": 3, "recompressed": 3,
+        CLEAN: 48, "caption_other": 10, "caption_swap": 8, "caption_detail": 3, "exact_copy": 3, "recompressed": 3,
         "resized": 3, "altered": 3, "other_style": 2, "broken": 8, "shape": 6, "blank": 6, "text_picture": 2,
         "foreign": 8, "hallucinated": 2, "bad_text": 4, "hostile_text": 5, "injected": 2, "two_flaws": 5,
     },

@@ -99,15 +99,17 @@ def auc(good: Sequence[float] | np.ndarray, bad: Sequence[float] | np.ndarray) -
     return Auc(area, math.sqrt(max(variance, 0) / (n * m)), n, m)
 
 
-def survivors(kept: Sequence[bool], groups: Sequence[Hashable | None], originals: Sequence[bool]) -> list[bool]:
-    """Per row whether it stands for clean content: a kept original, or the first kept copy of one that is gone."""
-    stands = [bool(keep and original) for keep, original in zip(kept, originals, strict=True)]
-    held = {group for group, stand in zip(groups, stands, strict=True) if stand and group is not None}
-    for row, (keep, group) in enumerate(zip(kept, groups, strict=True)):
-        if keep and group is not None and group not in held:
-            stands[row] = True
-            held.add(group)
-    return stands
+def survivors(kept: Sequence[bool], groups: Sequence[Hashable], ranks: Sequence[int | None]) -> list[bool]:
+    """Per row whether it stands for its group in what was kept: of the group's kept rows the one of lowest rank.
+
+    Rank 0 is an original; the higher, the less a copy is like it. None stands for nothing.
+    """
+    best: dict[Hashable, tuple[int, int]] = {}
+    for row, (keep, group, rank) in enumerate(zip(kept, groups, ranks, strict=True)):
+        if keep and rank is not None:
+            best[group] = min(best.get(group, (rank, row)), (rank, row))
+    stands = {row for _, row in best.values()}
+    return [row in stands for row in range(len(kept))]
 
 
 def as_markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

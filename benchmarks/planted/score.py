@@ -95,7 +95,7 @@ def confusion_of(operator: Operator, rows: Sequence[Outcome]) -> Confusion:
     clean = [row.clean for row in rows]
     if not operator.copies:
         return measure.confusion(flagged, [row.has(operator.flaws) for row in rows], clean)
-    members = [row.clean or row.has(operator.flaws) for row in rows]
+    members = [row.clean or row.has(("exact_copy", *operator.flaws)) for row in rows]  # an exact copy is the original
     return measure.copies(flagged, [row.truth["group"] for row in rows], members, clean)
 
 
@@ -114,10 +114,19 @@ def _suits(score: Score, row: Outcome) -> bool:
 
 
 def standing(rows: Sequence[Outcome]) -> list[bool]:
-    """Per row whether it stands for clean content in what was kept: itself clean, or a copy in a clean row's place."""
-    pure = [row.clean or all(flaw.startswith(COPIES) for flaw in row.flaws) for row in rows]
-    groups = [row.truth["group"] if ok else None for row, ok in zip(rows, pure, strict=True)]
-    return measure.survivors([row.kept for row in rows], groups, [row.clean for row in rows])
+    """Per row whether it stands for clean content in what was kept: itself clean, or a copy in a clean row's place.
+
+    Of several copies the one most like the original stands for it; the others are flaws that got through.
+    """
+    groups = [row.truth["group"] or row.truth["id"] for row in rows]
+    return measure.survivors([row.kept for row in rows], groups, [_rank(row) for row in rows])
+
+
+def _rank(row: Outcome) -> int | None:
+    if row.clean:
+        return 0
+    kind = row.flaws[0].partition(".")[0]
+    return 1 + COPIES.index(kind) if kind in COPIES and len(row.flaws) == 1 else None
 
 
 def whole(rows: Sequence[Outcome], claims: Claims) -> dict[str, tuple[int, int]]:

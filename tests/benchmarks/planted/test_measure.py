@@ -71,10 +71,11 @@ def test_the_auc_equals_the_count_of_pairs_and_its_error_the_spread_over_draws()
     assert np.mean([error for _, error in values]) == pytest.approx(spread, rel=0.15)
 
 
-def test_a_kept_original_stands_for_itself_and_else_the_first_kept_copy():
-    groups, originals = ["g", "g", "g", "h", "h", None], [False, True, False, False, True, True]
-    assert survivors([1, 1, 1, 1, 0, 1], groups, originals) == [False, True, False, True, False, True]
-    assert survivors([1, 0, 1, 0, 0, 0], groups, originals) == [True, False, False, False, False, False]
+def test_a_kept_original_stands_for_its_group_and_else_the_copy_most_like_it():
+    groups, ranks = ["g", "g", "g", "h", "h", "i"], [3, 0, 1, 2, 0, None]
+    assert survivors([1, 1, 1, 1, 0, 1], groups, ranks) == [False, True, False, True, False, False]
+    assert survivors([1, 0, 1, 0, 0, 0], groups, ranks) == [False, False, True, False, False, False]
+    assert survivors([1, 1], ["g", "g"], [2, 2]) == [True, False]
 
 
 def test_words_of_the_tables():

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -21,9 +22,16 @@ from benchmarks.planted.score import (
 )
 from potstill.config import RequestError
 
+NUMBER = itertools.count()
+
 
 def row(*flaws, group=None, kinds=1, stages=None, **columns):
-    truth = {"flaws": list(flaws), "group": group, "scene": {"objects": dict.fromkeys("abcd"[:kinds], 1)}}
+    truth = {
+        "id": f"row-{next(NUMBER)}",
+        "flaws": list(flaws),
+        "group": group,
+        "scene": {"objects": dict.fromkeys("abcd"[:kinds], 1)},
+    }
     return Outcome(truth, {"intake": None} | (stages or {}), columns)
 
 
@@ -58,6 +66,15 @@ def test_confusions_worked_by_hand():
     assert found["near"] == Confusion(1, 0, 0, 0)
 
 
+def test_an_exact_copy_is_as_good_an_original_as_the_clean_row():
+    rows = [
+        row(group="g", stages={"intake": "duplicate"}),
+        row("exact_copy", group="g", stages={"near": None}),
+        row("resized", group="g", stages={"near": None}),
+    ]
+    assert confusion_of(CLAIMS.operators["near"], rows) == Confusion(0, 0, 0, 1)
+
+
 def test_reasons_split_a_stage_into_operators():
     small = Operator(stage="gate", reasons=("small",), flaws=("shape.tiny",))
     narrow = Operator(stage="gate", reasons=("narrow",), flaws=("shape.narrow",))
@@ -82,6 +99,7 @@ def test_a_copy_stands_for_its_lost_original_and_a_doubly_flawed_one_does_not():
     assert standing(ROWS) == [True, False, False, False, False, True, *[False] * 5]
     lost = [row(group="g", stages={"gate": "small"}), row("resized", group="g"), row("altered.noise", group="g")]
     assert standing(lost) == [False, True, False]
+    assert standing([*lost, row("exact_copy", group="g")]) == [False, False, False, True], "the copy most like it"
     assert standing([lost[0], row("resized", "foreign.label", group="g")]) == [False, False]
 
 
