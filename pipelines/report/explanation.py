@@ -24,6 +24,8 @@ LEAST_PREFIX = 6
 """Hex digits of an id that are enough to ask for it."""
 LISTED = 20
 TEXT_LIMIT = 160
+SHORT_LIST = 16
+"""Longest list of numbers that is shown, and not called a vector."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +196,10 @@ def _identities(standing: Standing) -> dict[str, str]:
 
 
 def _values(stage: Stage, part: Part, position: int) -> Iterator[str]:
-    """The columns that a stage wrote for a row: numbers and texts in short, of vectors the length."""
+    """The columns that a stage wrote for a row: numbers, texts and lists in short, of vectors the length."""
     for name in stage.writes():
         value = part.table[name][position].as_py() if name in part.table.column_names else None
         if value is not None:
-            shown = f"vector of {len(value)}" if isinstance(value, list) else one_line(as_text(value), TEXT_LIMIT)
+            vector = isinstance(value, list) and len(value) > SHORT_LIST and isinstance(value[0], int | float)
+            shown = f"vector of {len(value)}" if vector else one_line(as_text(value), TEXT_LIMIT)
             yield f"    {name} = {shown}"

@@ -99,6 +99,8 @@ def _feature(kind: pa.DataType) -> dict[str, Any]:
         return {"feature": _feature(kind.value_type), "length": kind.list_size, "_type": "List"}
     if pa.types.is_list(kind):
         return {"feature": _feature(kind.value_type), "_type": "List"}
+    if pa.types.is_struct(kind):
+        return {field.name: _feature(field.type) for field in kind}
     names = {"float": "float32", "double": "float64", "halffloat": "float16"}
     return {"dtype": names.get(str(kind), str(kind)), "_type": "Value"}
 

@@ -2,6 +2,7 @@ import fcntl
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +14,7 @@ from potstill.pipelines.catalogue import catalogue
 from potstill.pipelines.chunk import DIGEST
 from potstill.pipelines.inspect import explain_row, requeue_rows, status_of
 from potstill.pipelines.plan import shipped_plans
+from potstill.pipelines.report import explanation
 from potstill.pipelines.rundir import RunDir
 from tests.pipelines.report import runs
 from tests.pipelines.report.conftest import toy_run  # noqa: F401 (a fixture)
@@ -96,6 +98,17 @@ def test_a_changed_model_is_told_and_changes_nothing_else(run, monkeypatch):
     monkeypatch.setattr(runs.Judge, "identity", lambda self: {"revision": "other"})
     after = explained(run, "0004.png")
     assert after == before.replace('{"revision": "abc123"}', "(model, prompts or code have changed since)")
+
+
+def test_lists_are_shown_as_they_are_and_vectors_by_their_length():
+    plan = runs.JudgePlan.model_validate({"source": {"kind": "folder", "path": "x"}, "stages": [{"kind": "judge"}]})
+    columns = {"solvability": [[0.5, 0.25]], "match": [[0.0] * 17], "instruction": [[{"text": "a dog", "holds": True}]]}
+    part = SimpleNamespace(table=pa.table({name: pa.array(values) for name, values in columns.items()}))
+    assert list(explanation._values(plan.stages[0], part, 0)) == [
+        "    solvability = [0.5, 0.25]",
+        "    match = vector of 17",
+        '    instruction = [{"text": "a dog", "holds": true}]',
+    ]
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,17 @@ def test_datasets_opens_it_with_pictures(run, tmp_path):
     assert data[0]["clip_embedding"] == [0.5] * 4
 
 
+def test_datasets_opens_columns_of_lists_and_objects(run, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    datasets.disable_progress_bars()
+    claims = [[[{"claim": "a dog", "holds": True}], []], None]
+    kind = pa.list_(pa.list_(pa.struct([("claim", pa.string()), ("holds", pa.bool_())])))
+    fill(run, Parquet(), {0: kept(2).append_column("claims", pa.array(claims, kind))})
+    data = datasets.load_dataset("parquet", data_files=files(run), split="train", cache_dir=str(tmp_path / "cache"))
+    assert data["claims"][:] == claims
+    assert data.features["claims"].feature.feature["holds"] == datasets.Value("bool")
+
+
 def test_pyarrow_pandas_and_duckdb_read_it_plainly(run):
     table = kept(3)
     fill(run, Parquet(), {0: table})
