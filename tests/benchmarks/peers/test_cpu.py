@@ -1,4 +1,4 @@
-"""Processor time of a process and what it leaves behind, measured in a process of its own: it waits for all children."""
+"""Processor time of a process and of what it leaves behind: in a process of its own, as it waits for all children."""
 
 import json
 import subprocess
