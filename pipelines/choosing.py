@@ -15,7 +15,6 @@ from potstill.pipelines.chunk import ConservationError
 from potstill.pipelines.plan import Plan
 from potstill.pipelines.rowset import ID, Over, RowSet
 from potstill.pipelines.rundir import RunDir
-from potstill.pipelines.selectors.grouping import Grouping
 from potstill.pipelines.selectors.selector import NOT_SELECTED, Choice, Selector
 from potstill.pipelines.walk import read
 
@@ -143,7 +142,7 @@ def handed_back(selector: Selector, choice: pa.Table, places: Mapping[int, pa.Ta
     """Per chunk, the columns that the choice adds to its table; ``places`` are those of :func:`members.places`."""
     chosen = Chosen(selector, choice)
     found = {index: chosen.of(place[schema.SAMPLE_ID].to_pylist()) for index, place in places.items()}
-    if isinstance(selector, Grouping):
+    if selector.names_rows:
         groups = {index: added[f"{selector.name}_ids"] for index, added in found.items()}
         for index, at in members.locate(places, groups).items():
             found[index] = found[index].append_column(f"{chunk.AT}{selector.name}", at)

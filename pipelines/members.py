@@ -1,4 +1,4 @@
-"""Columns of the rows of a group, ``<group>.<column>``, read where the members' chunks keep them."""
+"""Columns of rows that a selector names, ``<group>.<column>``, read where these rows' chunks keep them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import xxhash
 from potstill.pipelines import chunk, schema
 from potstill.pipelines.plan import Plan
 from potstill.pipelines.rundir import RunDir
-from potstill.pipelines.selectors.grouping import Grouping
 
 PLACE = pa.struct([("chunk", pa.int32()), ("row", pa.int32()), ("aside", pa.string())])
 """Where a member is, and a hash of what its id says nothing of (source, licence, ``meta``)."""
@@ -58,18 +57,9 @@ def gather(run: RunDir, plan: Plan, table: pa.Table, name: str, where: np.ndarra
     return _lists(ids, values.take(pa.array(back)))
 
 
-def grouping(plan: Plan, name: str) -> tuple[int, Grouping]:
-    """The stage called ``name``, and its position."""
-    return next(
-        (position, stage)
-        for position, stage in enumerate(plan.stages)
-        if isinstance(stage, Grouping) and stage.name == name
-    )
-
-
 def _values(run: RunDir, plan: Plan, group: str, column: str, index: int, rows: np.ndarray, ids: pa.Array) -> pa.Array:
     """A column of some rows of a chunk: as the source brought it, or as a stage before the group wrote it."""
-    position, _ = grouping(plan, group)
+    position = next(position for position, stage in enumerate(plan.stages) if stage.name == group)
     if plan.storage(position, [column])[column] != column:
         return run.read_rows(chunk.images_file(index), [column], rows)[column].combine_chunks()
     stored = run.read_table(chunk.samples_file(index), [schema.SAMPLE_ID, column])

@@ -18,7 +18,6 @@ from potstill.pipelines import schema
 from potstill.pipelines.filters.filter import Filter
 from potstill.pipelines.intake import Intake
 from potstill.pipelines.registry import AnySink, AnySource, AnyStage
-from potstill.pipelines.selectors.grouping import Grouping
 from potstill.pipelines.selectors.selector import Selector
 from potstill.pipelines.selectors.set_filter import SetFilter
 from potstill.pipelines.sinks.parquet import Parquet
@@ -232,7 +231,7 @@ def _mistakes(stages: Sequence[Stage]) -> Iterator[tuple[int, str]]:
                     f"stages {writers[column]!r} and {stage.name!r} both write {column!r}; give one another `name`",
                 )
             writers[column], have[column] = stage.name, kind or pa.null()
-        if isinstance(stage, Grouping):
+        if isinstance(stage, Selector) and stage.names_rows:
             have |= {f"{stage.name}.{column}": pa.list_(kind) for column, kind in have.items() if "." not in column}
 
 

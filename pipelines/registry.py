@@ -10,8 +10,10 @@ from potstill.pipelines.filters.filter import Filter
 from potstill.pipelines.scorers.clip_score import ClipScore
 from potstill.pipelines.scorers.concepts import Concepts
 from potstill.pipelines.scorers.difference_areas import DifferenceAreas
+from potstill.pipelines.scorers.embedding_head import EmbeddingHead
 from potstill.pipelines.scorers.image_stats import ImageStats
 from potstill.pipelines.scorers.language import Language
+from potstill.pipelines.scorers.norm_sim import NormSim
 from potstill.pipelines.scorers.perplexity import Perplexity
 from potstill.pipelines.scorers.phash import PerceptualHash
 from potstill.pipelines.scorers.pixel_hash import PixelHash
@@ -27,12 +29,14 @@ from potstill.pipelines.selectors.decontaminate import Decontaminate
 from potstill.pipelines.selectors.difficulty import Difficulty
 from potstill.pipelines.selectors.facility_location import FacilityLocation
 from potstill.pipelines.selectors.group_rows import GroupRows
+from potstill.pipelines.selectors.hard_negatives import HardNegatives
 from potstill.pipelines.selectors.herding import Herding
 from potstill.pipelines.selectors.image_pairs import ImagePairs
 from potstill.pipelines.selectors.k_centre import KCentre
 from potstill.pipelines.selectors.mixture import Mixture
 from potstill.pipelines.selectors.moderate import Moderate
 from potstill.pipelines.selectors.near_duplicates import NearDuplicates
+from potstill.pipelines.selectors.neg_clip_loss import NegClipLoss
 from potstill.pipelines.selectors.random_subset import RandomSubset
 from potstill.pipelines.selectors.rs2 import RS2
 from potstill.pipelines.selectors.semantic_duplicates import SemanticDuplicates
@@ -63,11 +67,12 @@ from potstill.pipelines.synthesizers.verified_caption import VerifiedCaption
 
 AnySource = Annotated[Folder | Jsonl | ParquetFiles | WebDataset, Field(discriminator="kind")]
 AnyStage = Annotated[
-    Answers | Balanced | CCS | CapabilityBudget | Choose | ClaimJudge | ClipScore | ConceptClusters | Concepts | D4
-    | Decontaminate | DifferenceAreas | Difficulty | FacilityLocation | Filter | GroupRows | Herding | ImagePairs
-    | ImageStats | KCentre | Language | MetricJudge | Mixture | Moderate | NearDuplicates | OasisInstruct | OasisJudge
-    | PairJudge | PerceptualHash | Perplexity | PixelHash | Preference | PromptChain | RS2 | RandomSubset | RankJudge
-    | Respond | ScenePrograms | SemanticDuplicates | SetFilter | Split | TargetClusters | TargetedTransport | TextArea
+    Answers | Balanced | CCS | CapabilityBudget | Choose | ClaimJudge | ClipScore | ConceptClusters | Concepts
+    | D4 | Decontaminate | DifferenceAreas | Difficulty | EmbeddingHead | FacilityLocation | Filter | GroupRows
+    | HardNegatives | Herding | ImagePairs | ImageStats | KCentre | Language | MetricJudge | Mixture | Moderate
+    | NearDuplicates | NegClipLoss | NormSim | OasisInstruct | OasisJudge | PairJudge | PerceptualHash
+    | Perplexity | PixelHash | Preference | PromptChain | RS2 | RandomSubset | RankJudge | Respond
+    | ScenePrograms | SemanticDuplicates | SetFilter | Split | TargetClusters | TargetedTransport | TextArea
     | TextStats | Toxicity | Unique | VerifiedCaption, Field(discriminator="kind"),
 ]  # fmt: skip
 AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind")]

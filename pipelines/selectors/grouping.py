@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,8 @@ class Grouping(Selector):
     Stages behind it read any column of the whole group as ``<name>.<column>``: a list, in the order of the ids. Members
     are dropped for ``grouped``, rows in no group for ``alone``.
     """
+
+    names_rows: ClassVar[bool] = True
 
     def writes(self) -> Mapping[str, pa.DataType]:
         """The ids of the group."""

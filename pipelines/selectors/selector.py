@@ -41,6 +41,8 @@ class Selector(Stage):
     """Raised when the same settings choose otherwise than before."""
     speed: ClassVar[Mapping[str, Any]] = {}
     """Settings that change how fast a choice comes, not the choice: pydantic's ``exclude``."""
+    names_rows: ClassVar[bool] = False
+    """Whether ``<name>_ids`` names other rows, of which stages behind may read any column, as ``<name>.<column>``."""
 
     def identity(self) -> Mapping[str, Any]:
         """What the choice depends on beside settings and rows: files, model revisions. No torch."""

@@ -319,6 +319,7 @@ def test_changed_words_change_the_fingerprint():
 
     assert fingerprint() == fingerprint()
     assert len({fingerprint(), fingerprint(prompt="Look!"), fingerprint(max_tokens=3)}) == 3
+    assert fingerprint(parse="score") != fingerprint(parse="score", mode="expected")
 
 
 def test_an_empty_batch_stays_empty_with_all_columns(monkeypatch):
@@ -347,6 +348,7 @@ RECIPES = [
     "captioners",
     "embedding-triples",
     "evolve",
+    "hard-negatives",
     "image-difference",
     "match-score",
     "preference-pairs",
