@@ -64,13 +64,6 @@ def matches(pool: Pool, order: np.ndarray, least: float, cluster_rows: int, seed
     return Matches(clusters, cosine, behind)
 
 
-def preference(rows: RowSet, column: str | None) -> np.ndarray:
-    """All positions, int64 (n,): larger values of ``column`` first, nulls last, of equal ones the lower id."""
-    if column is None:
-        return np.arange(len(rows))
-    return np.argsort(-np.nan_to_num(rows.numbers(column), nan=-np.inf), kind="stable")
-
-
 def names(rows: RowSet, positions: np.ndarray) -> pa.Array:
     """Sample ids of positions, null for negative ones."""
     width = rows.ids.dtype.itemsize

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
+from potstill.pipelines import preference
 from potstill.pipelines.neighbours import semantic
 from potstill.pipelines.neighbours.pool import pool
 from potstill.pipelines.rowset import RowSet
@@ -40,14 +41,16 @@ class SemanticDuplicates(Selector):
     """Column of vectors; their length does not matter."""
     min_cosine: float = Field(default=0.95, gt=0, le=1)
     """Rows are duplicates from this cosine on: 1 - epsilon. A matter of the model: look at ``<name>_cosine`` first."""
-    prefer: str | None = None
-    """Column of numbers: of duplicates the row with the largest stays; nulls come last, ties go to the lower id."""
+    prefer: preference.Preference | None = None
+    """Of duplicates the row with the largest stays: a column, or ``width * height``. Nulls come last."""
     cluster_rows: int = Field(default=1000, ge=2, le=20_000)
     """Rows per cluster on average: more finds more of the pairs across borders and takes as much longer."""
+    drop: bool = True
+    """Whether duplicates go; false only writes the columns."""
 
     def reads(self) -> tuple[str, ...]:
         """Vectors, and the preference."""
-        return tuple(dict.fromkeys(name for name in (self.embedding, self.prefer) if name))
+        return tuple(dict.fromkeys((self.embedding, *preference.reads(self.prefer))))
 
     def writes(self) -> Mapping[str, pa.DataType]:
         """Who stands for the row, how close it is to any before it, its cluster."""
@@ -59,7 +62,7 @@ class SemanticDuplicates(Selector):
 
     def select(self, rows: RowSet, seed: int) -> Choice:
         """One row of each star of duplicates, and all that have none."""
-        order = semantic.preference(rows, self.prefer)
+        order = preference.order(rows, self.prefer)
         with pool(rows, self.embedding) as found:
             match = semantic.matches(found, order, self.min_cosine, self.cluster_rows, seed, self.name)
         written = (
@@ -68,4 +71,5 @@ class SemanticDuplicates(Selector):
             semantic.numbered(match.clusters),
         )
         reasons = np.full(len(rows), semantic.DUPLICATE, object)
-        return Choice(match.behind < 0, reasons, dict(zip(self.writes(), written, strict=True)))
+        keep = (match.behind < 0) | (not self.drop)
+        return Choice(keep, reasons, dict(zip(self.writes(), written, strict=True)))

@@ -52,7 +52,13 @@ def test_the_preferred_row_stays_ties_go_to_the_lower_id_nulls_last():
     rows = plane(0, 1, 2, 90, 91, 92, score=[0.1, 0.9, 0.9, None, None, 0.0])
     assert chosen(rows, prefer="score")["duplicate_of"].to_pylist() == [id_(1), None, id_(1), id_(5), id_(5), None]
     assert stage(prefer="score").reads() == ("v", "score")
-    assert stage(prefer="v").reads() == ("v",)
+    assert chosen(rows, prefer="-score")["duplicate_of"].to_pylist()[:3] == [None, id_(0), id_(0)]
+
+
+def test_duplicates_may_stay_with_the_columns_written():
+    found = chosen(plane(0, 1, 90), drop=False)
+    assert found["keep"].to_pylist() == [True, True, True]
+    assert found["duplicate_of"].to_pylist() == [None, id_(0), None]
 
 
 def test_rows_without_a_vector_are_kept_and_have_nothing_to_say():
