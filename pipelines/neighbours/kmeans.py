@@ -87,12 +87,18 @@ def spherical_kmeans(units: np.ndarray, k: int) -> np.ndarray:
     that is farthest from its centroid; fewer than k come back only where fewer than k rows differ.
     """
     centroids = units[:k]
+    labels, total = np.full(len(units), -1), np.zeros(centroids.shape)
     for _ in range(ITERATIONS):
-        labels = Centroids(centroids).ranked(units)
-        moved = directions(sums(units, labels[:, 0], len(centroids)))
+        found = Centroids(centroids).ranked(units)[:, 0]
+        new = np.flatnonzero(found != labels)
+        old = new[labels[new] >= 0]
+        total += sums(units[new], found[new], len(total))
+        total -= sums(units[old], labels[old], len(total))  # exact: what is added and taken away leaves no trace
+        labels = found
+        moved = directions(total)
         lost = np.flatnonzero(~moved.any(axis=1))
         if len(lost):
-            far = np.argsort(cosines(units, centroids, labels)[:, 0], kind="stable")
+            far = np.argsort(cosines(units, centroids, labels[:, None])[:, 0], kind="stable")
             moved[lost] = units[far[: len(lost)]]
         if np.array_equal(moved, centroids):
             break
