@@ -44,6 +44,8 @@ class Chart:
     lines: list[Line]
     ticks: list[tuple[float, str]]
     caption: str
+    retention: str
+    """Points of a polyline: the share of the rows at or above each bin, from all at the top to none."""
 
 
 def chart(histogram: Histogram, limits: Sequence[Threshold]) -> Chart:
@@ -65,7 +67,15 @@ def chart(histogram: Histogram, limits: Sequence[Threshold]) -> Chart:
             x, scale = (position + (1 - FILL) / 2) * step, HEIGHT / top
             bars.append(Bar(x, FILL * step, kept * scale, other * scale, label))
     lines = [_line(limit, limit.at(histogram.levels), low, span) for limit in limits]
-    return Chart(histogram.column, histogram.stage, bars, lines, _ticks(histogram, step), _caption(histogram))
+    ticks, caption = _ticks(histogram, step), _caption(histogram)
+    return Chart(histogram.column, histogram.stage, bars, lines, ticks, caption, _retention(histogram, step))
+
+
+def _retention(histogram: Histogram, step: float) -> str:
+    bins = len(histogram.edges) - 1
+    counts = (histogram.kept + histogram.other)[:bins].tolist()
+    above = [sum(counts[at:]) / sum(counts) for at in range(bins + 1)]
+    return " ".join(f"{at * step:.1f},{HEIGHT * (1 - share):.1f}" for at, share in enumerate(above))
 
 
 def _line(limit: Threshold, value: float, low: float, span: float) -> Line:

@@ -24,6 +24,7 @@ from potstill.pipelines.filters.filter import Filter
 from potstill.pipelines.ledger import Ledger
 from potstill.pipelines.report import charts, gallery
 from potstill.pipelines.report.histogram import Histogram, histograms, thresholds
+from potstill.pipelines.report.provenance import Provenance
 from potstill.pipelines.report.standing import Part, Standing, count, error_of
 from potstill.pipelines.report.text import duration, one_line, visible
 from potstill.pipelines.selectors.set_filter import SetFilter
@@ -82,6 +83,7 @@ class Findings:
     histograms: list[Histogram]
     failures: Failures = field(default_factory=Failures)
     picks: gallery.Picks = field(default_factory=gallery.Picks)
+    provenance: Provenance = field(default_factory=Provenance)
 
 
 def _gather(standing: Standing) -> Findings:
@@ -92,6 +94,7 @@ def _gather(standing: Standing) -> Findings:
         count(found.ledger, part)
         found.failures.add(part)
         found.picks.add(part)
+        found.provenance.add(part)
         for histogram in found.histograms:
             histogram.measure(_column(part, histogram.column))
     for part in standing.parts(columns):
@@ -142,6 +145,7 @@ def _content(found: Findings) -> dict[str, Any]:
         "outcomes": _outcomes(stages),
         "charts": [charts.chart(item, limits.get(item.column, ())) for item in scores],
         "tokens": [item for item in found.histograms if item.rows and item.column.endswith(gallery.TOKENS)],
+        "provenance": found.provenance.tables(),
         "kept": made.get(gallery.KEPT, []),
         "kept_rows": found.picks.sizes.get(gallery.KEPT, 0),
         "dropped": [

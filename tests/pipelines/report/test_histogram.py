@@ -65,6 +65,11 @@ def test_a_limit_on_whole_numbers_stands_between_the_bars(sign, place):
     assert chart(found, [Threshold("gate", sign, 3)]).lines[0].x == pytest.approx(place * WIDTH)
 
 
+def test_the_retention_curve_falls_from_all_rows_to_none_by_the_rows_of_each_bar():
+    found = filled([([1, 1, 2, 4], [True, False, True, False])], integer=True)
+    assert chart(found, ()).retention == "0.0,0.0 80.0,48.0 160.0,72.0 240.0,72.0 320.0,96.0"
+
+
 def test_a_limit_outside_the_numbers_is_named_but_not_drawn():
     found = filled([([1, 2], [True, True])], integer=True)
     line = chart(found, [Threshold("gate", ">=", 9)]).lines[0]

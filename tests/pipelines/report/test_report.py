@@ -14,7 +14,7 @@ from tests.toys import pictures
 
 ELEMENTS = """
     a b bdi body code dd details div dl dt figcaption figure footer g h1 h2 h3 h4 head header html img li line link main
-    meta nav p pre rect section small span style summary svg table tbody td text th thead time title tr ul
+    meta nav p polyline pre rect section small span style summary svg table tbody td text th thead time title tr ul
 """
 
 
@@ -66,6 +66,7 @@ def test_the_numbers_of_the_page_are_those_of_the_run(toy_run):
     assert "intake 12 10 83.3% 0 1 1" in text
     assert "judge 10 8 80.0% 1 no_instruction 0 1" in text
     assert "gate filter 8 5 62.5% 2 unsolvable 1 unsolvable_unknown 0 0" in text
+    assert "not stated 10 5 50.0%" in text and "(top) 10 5 50.0%" in text
     assert "gate: >= 3" in text and "needs solvability >= 3" in text
     assert "EmptyFile" in text and "copy.png" in text
     assert "judge_prompt_tokens 5 35 7.0 7" in text
