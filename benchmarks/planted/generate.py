@@ -125,8 +125,13 @@ def corpus(seed: int, counts: Mapping[str, int]) -> list[Row]:
 
 
 def write(rows: list[Row], out: Path) -> None:
-    """``images/``, ``pairs.jsonl`` and ``truth.jsonl``; names and order say nothing about what a row is."""
-    (out / "images").mkdir(parents=True, exist_ok=True)
+    """``images/``, ``pairs.jsonl`` and ``truth.jsonl``; names and order say nothing about what a row is.
+
+    Raises FileExistsError where there is a corpus already, of which pictures would be left.
+    """
+    if (out / "images").exists():
+        raise FileExistsError(f"{out} holds a corpus already; give a new folder, or delete that one")
+    (out / "images").mkdir(parents=True)
     pairs, truth = [], []
     for line, row in enumerate(rows, start=1):
         path = f"images/{line:06d}.{row.suffix}"

@@ -152,6 +152,13 @@ def test_the_command_line_writes_a_corpus(tmp_path, monkeypatch, capsys):
     assert len((tmp_path / "x/truth.jsonl").read_text(encoding="utf-8").splitlines()) == sum(SMALL.values())
 
 
+def test_a_corpus_is_not_written_over_another(rows, tmp_path):
+    write(rows[:3], tmp_path)
+    with pytest.raises(FileExistsError, match="holds a corpus already"):
+        write(rows[:2], tmp_path)
+    assert len(list((tmp_path / "images").iterdir())) == 3
+
+
 def test_a_clean_row_is_never_of_a_scene_that_is_taken():
     taken = Scene((0, *[EMPTY] * 8), 0)
     free = Scene((1, *[EMPTY] * 8), 0)
