@@ -15,7 +15,7 @@ from potstill.pipelines.neighbours.directions import cosines, directions, roundi
 from potstill.pipelines.neighbours.kmeans import Centroids, spherical_kmeans
 from potstill.pipelines.neighbours.spill import Partition
 
-TILE = 1024
+TILE = 512
 """Rows compared at a time with all before them."""
 CAP = 20_000
 """A cluster of more rows is split once more."""
