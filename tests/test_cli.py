@@ -7,8 +7,9 @@ import yaml
 
 from potstill import __version__
 from potstill.cli import main
-from potstill.pipelines.plan import shipped_plans
+from potstill.pipelines.plan import Plan, shipped_plans
 from potstill.pipelines.rundir import RunDir
+from tests.pipelines.report.runs import make_run
 from tests.toys import pictures
 
 
@@ -166,6 +167,18 @@ def test_a_judge_is_calibrated_only_where_there_is_a_run(call, tmp_path):
     code, _, err = call("calibrate", tmp_path / "nothing", "clarity", "meta_score")
     assert code == 2
     assert str(tmp_path / "nothing") in err
+
+
+def test_a_preview_is_printed_as_text_or_as_json(call, tmp_path):
+    stages = [{"kind": "filter", "keep": {"small": "width >= 30"}}]
+    source = {"kind": "folder", "path": str(pictures(tmp_path / "in", 3))}
+    out = make_run(Plan.model_validate({"source": source, "stages": stages}), tmp_path / "out")
+    code, text, _ = call("decide", out, "filter.keep.small=width > 32", "--also", "height > 0", "--curve", "width")
+    assert code == 0 and "kept: 3 now, 0 then; 3 leave, 0 come in" in text and "curve of width: 3 rows" in text
+    code, text, _ = call("decide", out, "filter.keep.small=width > 32", "--json")
+    assert (code, json.loads(text)["kept"]) == (0, {"now": 3, "then": 0, "leave": 3, "come": 0})
+    code, text, err = call("decide", out, "filter.keep.small=wdth > 32")
+    assert (code, text) == (2, "") and "reads 'wdth', which nothing before it writes" in err
 
 
 def test_a_row_is_explained_only_where_there_is_a_run(call, tmp_path):
