@@ -14,6 +14,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from potstill.pipelines import schema
+from potstill.pipelines.scorers.once import first_text
+from potstill.pipelines.scorers.text_windows import Windows, embed_texts
 from potstill.pipelines.stage import BatchFn, RowStage
 
 if TYPE_CHECKING:
@@ -33,6 +35,10 @@ class ClipScore(RowStage):
     """open_clip's tag of the weights; none for ``tiny``, ``hf-hub:`` and ``local-dir:``."""
     text: tuple[str, ...] = Field(default=(schema.CAPTION, schema.RESPONSE), min_length=1)
     """Columns to take the text from: the first that is not empty."""
+    join: bool = False
+    """Take all of them that are not empty, one after the other: an instruction and its answer, say."""
+    windows: Windows = "first"
+    """Of a text longer than the model reads: its beginning; or, over windows of it, the mean embedding, or the best."""
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -66,12 +72,10 @@ class ClipScore(RowStage):
         def score(batch: pa.Table) -> Mapping[str, Any]:
             ids = batch[schema.IMAGE_ID].to_pylist()
             images, failed = self._embed_images(clip, dict(zip(ids, batch[schema.IMAGE], strict=True)))
-            texts = first_text([batch[name].to_pylist() for name in self.text])
-            unique = sorted({text for text in texts if text})
-            words = dict(zip(unique, clip.encode_texts(unique, self.batch_size), strict=True))
-            return self._columns([images.get(id_) for id_ in ids], [words.get(text) for text in texts]) | {
-                schema.ERROR: [failed.get(id_) for id_ in ids]
-            }
+            texts = first_text(batch, self.text, join=self.join)
+            seen = [images.get(id_) for id_ in ids]
+            said = embed_texts(clip, texts, seen, self.windows, self.batch_size)
+            return self._columns(seen, said) | {schema.ERROR: [failed.get(id_) for id_ in ids]}
 
         return score
 
@@ -103,11 +107,6 @@ class ClipScore(RowStage):
             f"{self.name}_image": _vectors(images),
             f"{self.name}_text": _vectors(texts),
         }
-
-
-def first_text(columns: list[list[str | None]]) -> list[str]:
-    """Per row, the first text that is not blank, else the empty string."""
-    return [next((text for text in row if text and text.strip()), "") for row in zip(*columns, strict=True)]
 
 
 def _vectors(rows: list[np.ndarray | None]) -> pa.Array:

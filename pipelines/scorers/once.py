@@ -36,10 +36,12 @@ def each_picture(
     return [found.get(id_) for id_ in ids], [failed.get(id_) for id_ in ids]
 
 
-def first_text(rows: pa.Table, columns: Sequence[str]) -> list[str]:
-    """Per row, the first text of ``columns`` that is not blank, else the empty string."""
+def first_text(rows: pa.Table, columns: Sequence[str], *, join: bool = False) -> list[str]:
+    """Per row, the first text of ``columns`` that is not blank, or all of those with spaces between; else the empty
+    string."""
     texts = zip(*(rows[name].to_pylist() for name in columns), strict=True)
-    return [next((text for text in row if text and text.strip()), "") for row in texts]
+    found = [[text for text in row if text and text.strip()] for row in texts]
+    return [" ".join(row[: None if join else 1]) for row in found]
 
 
 def each_text(texts: Sequence[str], measure: Callable[[str], T]) -> list[T]:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from potstill.pipelines.scorers.clip_score import ClipScore, first_text
+from potstill.pipelines.scorers.clip_score import ClipScore
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +65,24 @@ def test_rows_that_share_a_picture_share_its_embedding_and_keep_their_own_texts(
     assert out["clip_score"][0].as_py() != out["clip_score"][1].as_py()
 
 
-def test_columns_are_named_after_the_stage_and_the_first_text_that_is_there_counts():
+def test_columns_are_named_after_the_stage():
     assert list(ClipScore(name="answer_clip").writes()) == ["answer_clip", "answer_clip_image", "answer_clip_text"]
-    assert first_text([["a", None, " "], ["x", "b", "c"]]) == ["a", "b", "c"]
+
+
+def test_words_beyond_the_context_count_only_in_windows():
+    long = " ".join(["a red square"] * 60)
+    pair = rows(("red4", picture("red"), long), ("red5", picture("red"), f"{long} and a blue train with two dogs"))
+    cut = ClipScore(text=("caption",)).build()(pair)["clip_score"].to_pylist()
+    assert cut[0] == pytest.approx(cut[1], abs=1e-5)
+    windows = ClipScore(text=("caption",), windows="mean").build()(pair)["clip_score"].to_pylist()
+    assert windows[0] != pytest.approx(windows[1], abs=1e-3)
+
+
+def test_texts_may_be_joined():
+    pair = rows(("red6", picture("red"), "red"), ("red6", picture("red"), "red square"))
+    pair = pair.append_column("more", pa.array(["square", None]))
+    out = ClipScore(text=("caption", "more"), join=True).build()(pair)["clip_score"].to_pylist()
+    assert out[0] == pytest.approx(out[1], abs=1e-5)
 
 
 def test_a_model_that_does_not_exist_is_named_with_what_there_is():

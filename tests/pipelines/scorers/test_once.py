@@ -23,6 +23,7 @@ def test_a_text_is_measured_once_and_the_first_that_is_not_blank_counts():
     table = texts("a", None, " ", "a", response=["x", "b", "c", None])
     assert first_text(table, ["caption", "response"]) == ["a", "b", "c", "a"]
     assert first_text(table, ["caption"]) == ["a", "", "", "a"]
+    assert first_text(table, ["caption", "response"], join=True) == ["a x", "b", "c", "a"]
     seen = []
     assert each_text(["bb", "a", "bb"], lambda text: seen.append(text) or len(text)) == [2, 1, 2]
     assert seen == ["bb", "a"]
