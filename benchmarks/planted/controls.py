@@ -40,10 +40,11 @@ def random_clip(folder: Path, seed: int = 0) -> str:
     tiny = assemble()
     shutil.copytree(tiny, folder, dirs_exist_ok=True)
     torch.manual_seed(seed)
-    model = open_clip.create_model(f"local-dir:{tiny}")
+    model: Any = open_clip.create_model(f"local-dir:{tiny}")
     for module in model.modules():
-        if hasattr(module, "reset_parameters"):
-            module.reset_parameters()
+        reset = getattr(module, "reset_parameters", None)
+        if callable(reset):
+            reset()
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None  # a plain average over the batches
     model.train()
