@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-BATCH = 32
-"""Candidates whose gain is computed together."""
+BATCH, MOST = 32, 256
+"""Candidates whose gain is computed together: at first, and at most, for a pick."""
 TILE = 65_536
 """Rows of the ground set multiplied at a time."""
 
@@ -65,17 +65,18 @@ def facility_location(features: np.ndarray, budget: int, ground: np.ndarray, mea
     if budget >= len(features):
         return np.arange(len(features))
     best = np.full(len(ground), -1, np.float32)
-    gains = np.concatenate([_gains(ground, best, features[part]) for part in _parts(len(features), BATCH)])
+    gains = np.concatenate([_gains(ground, best, features[part]) for part in _parts(len(features), MOST)])
     picks: list[int] = []
     while len(picks) < budget:
         stale = np.ones(len(features), bool)
         stale[picks] = False
-        leader, lead = -1, -np.inf
+        leader, lead, size = -1, -np.inf, BATCH
         while True:
             hopeful = np.flatnonzero(stale & (gains >= lead))
             if len(hopeful) == 0:
                 break
-            batch = np.sort(hopeful[np.argsort(-gains[hopeful], kind="stable")[:BATCH]])
+            batch = np.sort(hopeful[np.argsort(-gains[hopeful], kind="stable")[:size]])
+            size = min(2 * size, MOST)
             gains[batch] = _gains(ground, best, features[batch])
             stale[batch] = False
             top = int(batch[np.argmax(gains[batch])])
