@@ -123,9 +123,10 @@ def _refuse_models(standing: Standing, after: Plan, table: pa.Table, changes: Se
     stages = change.recomputed(standing.plan, after)
     if stages:
         first = stages[0]
+        until = after.model_copy(update={"stages": after.stages[: after.stages.index(first) + 1]})
         gone = {f"{chunk.DONE}{first.name}", *first.writes()} & set(table.column_names)
-        _, passages = passed(after, table.drop_columns(sorted(gone)), {})
-        rows = next(int(passage.pending.sum()) for passage in passages if passage.stage == first.name)
+        _, passages = passed(until, table.drop_columns(sorted(gone)), {})
+        rows = int(passages[-1].pending.sum())
         behind = f", and then {', '.join(stage.name for stage in stages[1:])}" if stages[1:] else ""
         raise RequestError(
             f"stage {first.name!r} would have to run: {rows:,} rows{behind}. `potstill decide` runs no model: change "
