@@ -28,11 +28,13 @@ from potstill.pipelines.selectors.d4 import D4
 from potstill.pipelines.selectors.decontaminate import Decontaminate
 from potstill.pipelines.selectors.difficulty import Difficulty
 from potstill.pipelines.selectors.facility_location import FacilityLocation
+from potstill.pipelines.selectors.filter_network import FilterNetwork
 from potstill.pipelines.selectors.group_rows import GroupRows
 from potstill.pipelines.selectors.hard_negatives import HardNegatives
 from potstill.pipelines.selectors.herding import Herding
 from potstill.pipelines.selectors.image_pairs import ImagePairs
 from potstill.pipelines.selectors.k_centre import KCentre
+from potstill.pipelines.selectors.label_doubts import LabelDoubts
 from potstill.pipelines.selectors.mixture import Mixture
 from potstill.pipelines.selectors.moderate import Moderate
 from potstill.pipelines.selectors.near_duplicates import NearDuplicates
@@ -68,11 +70,11 @@ from potstill.pipelines.synthesizers.verified_caption import VerifiedCaption
 AnySource = Annotated[Folder | Jsonl | ParquetFiles | WebDataset, Field(discriminator="kind")]
 AnyStage = Annotated[
     Answers | Balanced | CCS | CapabilityBudget | Choose | ClaimJudge | ClipScore | ConceptClusters | Concepts
-    | D4 | Decontaminate | DifferenceAreas | Difficulty | EmbeddingHead | FacilityLocation | Filter | GroupRows
-    | HardNegatives | Herding | ImagePairs | ImageStats | KCentre | Language | MetricJudge | Mixture | Moderate
-    | NearDuplicates | NegClipLoss | NormSim | OasisInstruct | OasisJudge | PairJudge | PerceptualHash
-    | Perplexity | PixelHash | Preference | PromptChain | RS2 | RandomSubset | RankJudge | Respond
-    | ScenePrograms | SemanticDuplicates | SetFilter | Split | TargetClusters | TargetedTransport | TextArea
-    | TextStats | Toxicity | Unique | VerifiedCaption, Field(discriminator="kind"),
+    | D4 | Decontaminate | DifferenceAreas | Difficulty | EmbeddingHead | FacilityLocation | Filter
+    | FilterNetwork | GroupRows | HardNegatives | Herding | ImagePairs | ImageStats | KCentre | LabelDoubts
+    | Language | MetricJudge | Mixture | Moderate | NearDuplicates | NegClipLoss | NormSim | OasisInstruct
+    | OasisJudge | PairJudge | PerceptualHash | Perplexity | PixelHash | Preference | PromptChain | RS2
+    | RandomSubset | RankJudge | Respond | ScenePrograms | SemanticDuplicates | SetFilter | Split
+    | TargetClusters | TargetedTransport | TextArea | TextStats | Toxicity | Unique | VerifiedCaption, Field(discriminator="kind"),
 ]  # fmt: skip
 AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind")]

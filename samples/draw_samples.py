@@ -1,5 +1,5 @@
 """Draws the demo pictures of this folder: 48 emoji scenes as JPEG, PNG and WebP of several sizes, the same at every
-run. What they show is written to scene-graphs.jsonl.
+run. What they show is written to scene-graphs.jsonl, and a label of each, wrong for one in five, to labels.jsonl.
 
     python samples/draw_samples.py
 
@@ -39,6 +39,21 @@ def main() -> None:
         Image.fromarray(pixels).save(FOLDER / name, **FORMATS[suffix])
         graphs.append(json.dumps({"image": name, "width": size, "objects": objects(scene, size)}) + "\n")
     (FOLDER / "scene-graphs.jsonl").write_text("".join(graphs), encoding="utf-8")
+    (FOLDER / "labels.jsonl").write_text("".join(labels(graphs)), encoding="utf-8")
+
+
+def labels(graphs: list[str]) -> list[str]:
+    """A line for each picture with the name of its first thing; every fifth has the name from the picture before it."""
+    scenes = [json.loads(graph) for graph in graphs]
+    names = [scene["objects"][0]["name"] for scene in scenes]
+    told = [names[number - 1] if number % 5 == 4 else name for number, name in enumerate(names)]
+    return [
+        json.dumps(
+            {"image": scene["image"], "caption": name, "wrong": name not in {each["name"] for each in scene["objects"]}}
+        )
+        + "\n"
+        for scene, name in zip(scenes, told, strict=True)
+    ]
 
 
 def objects(scene: Scene, size: int) -> list[dict]:

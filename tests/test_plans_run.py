@@ -38,8 +38,9 @@ def samples(tmp_path_factory):
         names = sorted({thing["name"] for thing in scene["objects"]})
         Path(picture).with_suffix(".txt").write_text(f"A picture with {' and '.join(names)}.", encoding="utf-8")
     (folder / "scene-graphs.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    captions = (ROOT / "samples/captions.jsonl").read_text(encoding="utf-8").splitlines()[:PICTURES]
-    (folder / "captions.jsonl").write_text("\n".join(captions), encoding="utf-8")
+    for name in ("captions.jsonl", "labels.jsonl"):
+        texts = (ROOT / "samples" / name).read_text(encoding="utf-8").splitlines()[:PICTURES]
+        (folder / name).write_text("\n".join(texts), encoding="utf-8")
     return folder
 
 

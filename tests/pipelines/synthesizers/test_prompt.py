@@ -350,6 +350,7 @@ RECIPES = [
     "evolve",
     "hard-negatives",
     "image-difference",
+    "label-repair",
     "match-score",
     "preference-pairs",
     "reasoned-answer",
