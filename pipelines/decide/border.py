@@ -74,11 +74,11 @@ def _distance(comparison: ast.Compare, columns: Mapping[str, Any], rows: int) ->
     """How far each row is from the limit, float64 (n,), NaN for null; None where no numbers are compared."""
     try:
         gap = expression.value(ast.BinOp(comparison.left, ast.Sub(), comparison.comparators[0]), columns)
-    except ValueError:
+        if isinstance(gap, pa.Scalar):
+            return None
+        return np.abs(np.asarray(pc.cast(gap, pa.float64(), safe=False).fill_null(float("nan"))))
+    except (ValueError, pa.ArrowException):  # texts, times: no distance
         return None
-    if isinstance(gap, pa.Scalar):
-        return None
-    return np.abs(np.asarray(pc.cast(gap, pa.float64()).fill_null(float("nan"))))
 
 
 def _nearest(distance: np.ndarray, where: np.ndarray) -> np.ndarray:

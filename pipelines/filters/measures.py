@@ -16,15 +16,12 @@ from potstill.pipelines.filters import expression, statistics
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One call of a function over all rows."""
+    """One call: the function, what it is of, its share (of ``quantile`` and ``top_fraction``), what groups the rows."""
 
     function: str
     of: ast.expr | None
-    """What is measured; None for ``count``."""
     number: float
-    """The share of ``quantile`` and ``top_fraction``."""
     by: ast.expr | None
-    """Rows of equal value are a group by themselves; None: all rows are one."""
 
 
 def measured(measures: Mapping[str, Measure], columns: Mapping[str, Any], rows: int) -> dict[str, Any]:
@@ -65,7 +62,10 @@ def _numbers(tree: ast.expr, columns: Mapping[str, Any]) -> np.ndarray:
     kind = column.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or kind == pa.null()):
         raise ValueError(f"{ast.unparse(tree)!r} does not fit its columns: {kind} is no number")
-    return np.asarray(pc.cast(column, pa.float64()).fill_null(float("nan")))
+    try:
+        return np.asarray(pc.cast(column, pa.float64()).fill_null(float("nan")))
+    except pa.ArrowInvalid as error:  # whole numbers beyond 2^53
+        raise ValueError(f"{ast.unparse(tree)!r} does not fit its columns: {error}") from error
 
 
 def _groups(tree: ast.expr, columns: Mapping[str, Any]) -> np.ndarray:

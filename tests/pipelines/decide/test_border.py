@@ -47,6 +47,11 @@ def test_every_comparison_of_a_condition_has_its_border_and_texts_have_none():
     }
 
 
+def test_whole_numbers_of_any_size_have_a_border():
+    stage = {"kind": "filter", "keep": {"small": "height > 9"}}
+    assert found(stage, height=[2**62, 8, 7, 6, None, -(2**62)]) == {"height > 9": ([0], [1, 2, 3])}
+
+
 def test_a_rank_has_its_border_at_the_last_row_of_the_top():
     stage = {"kind": "set_filter", "keep": {"far": "top(width, 2)", "low": "width > mean(width)"}}
     assert found(stage) == {"rank(width) <= 2": ([1, 4], [2, 5, 0]), "width > mean(width)": ([1, 4], [2, 5, 0])}

@@ -14,6 +14,7 @@ COLUMNS = {
     "path": pa.array(["x/1.jpg", "x/2.jpg", "x/y/1.jpg", "t.tar#1", "t.tar#2", "top.jpg"]),
     "v": pa.array([[1.0, 2.0]] * 6, pa.list_(pa.float32(), 2)),
     "never": pa.nulls(6),
+    "big": pa.array([2**62, 1, 2, 3, 4, 5]),
 }
 N = None
 
@@ -61,6 +62,7 @@ def test_a_share_of_no_values_is_no_row_and_is_known():
     ("call", "error"),
     [
         ("mean(g)", "'g' does not fit its columns: string is no number"),
+        ("rank(big)", "'big' does not fit its columns: Integer value 4611686018427387904 not in range"),
         ("rank(v)", r"'v' does not fit its columns: fixed_size_list.* is no number"),
         ("count(by=v)", "by=v does not fit its columns: fixed_size_list.* makes no groups"),
         ("rank(s + g)", "'s \\+ g' does not fit its columns"),
