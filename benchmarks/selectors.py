@@ -28,6 +28,8 @@ from potstill.pipelines.rowset import RowSet
 from potstill.pipelines.selectors.balanced import Balanced
 from potstill.pipelines.selectors.capability_budget import CapabilityBudget
 from potstill.pipelines.selectors.ccs import CCS
+from potstill.pipelines.selectors.concept_clusters import ConceptClusters
+from potstill.pipelines.selectors.d4 import D4
 from potstill.pipelines.selectors.difficulty import Difficulty
 from potstill.pipelines.selectors.facility_location import FacilityLocation
 from potstill.pipelines.selectors.herding import Herding
@@ -59,6 +61,9 @@ def selectors(budget: int, target: str) -> dict[str, Selector]:
         "herding by label": Herding(**space, by="label"),
         "facility_location": FacilityLocation(**space),
         "facility_location by label": FacilityLocation(**space, by="label"),
+        "concept_clusters, farthest": ConceptClusters(**space, clusters=2 * CLASSES),
+        "concept_clusters, nearest": ConceptClusters(**space, clusters=2 * CLASSES, keep="nearest"),
+        "d4": D4(**space, clusters=2 * CLASSES),
         "moderate": Moderate(**space, label="label"),
         "ccs, aum, beta 0.1": CCS(budget=budget, score="aum", beta=0.1),
         "ccs, aum, beta 0.3": CCS(budget=budget, score="aum", beta=0.3),
