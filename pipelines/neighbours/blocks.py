@@ -86,14 +86,14 @@ def _by_the_border(leaves: np.ndarray, near: np.ndarray, labels: np.ndarray, rea
 
 def save(folder: RunDir, name: str, centroids: Centroids) -> None:
     """Centroids as a file that every worker can read."""
-    cells = {} if centroids.cells is None else {"cells": centroids.cells}
-    folder.write(name, lambda file: np.savez(file, leaves=centroids.leaves, **cells), durable=False)
+    cells = centroids.leaves[:0] if centroids.cells is None else centroids.cells
+    folder.write(name, lambda file: np.savez(file, leaves=centroids.leaves, cells=cells), durable=False)
 
 
 def load(folder: RunDir, name: str) -> Centroids:
     """Centroids from a file."""
     with folder.open(name) as file, np.load(file, allow_pickle=False) as arrays:
-        return Centroids(arrays["leaves"], arrays.get("cells"))
+        return Centroids(arrays["leaves"], arrays["cells"] if len(arrays["cells"]) else None)
 
 
 def train(partition: spill.Partition, k: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The rows of a set that have a vector: looked through, sampled, clustered and assigned block by block.
 
-A pass reads each block once, on the workers of the set; the driver holds some 50 bytes a row and a training sample.
+A pass reads each block once, on the workers of the set; the driver holds some 100 bytes a row and a training sample.
 Nothing depends on the order of rows, their blocks or the number of workers: samples are drawn by a hash of (seed, name,
 id), sums and comparisons are exact (:mod:`~potstill.pipelines.neighbours.directions`).
 """

@@ -33,7 +33,7 @@ class SemanticDuplicates(Selector):
     ``min_cosine`` it is a lower bound: only the row's own cluster is sure to have been looked at.
 
     Time grows as n * cluster_rows for the cosines and n * sqrt(n / cluster_rows) for the clusters; the driver holds
-    about 150 bytes a row, a worker one block or partition, the scratch folder up to twice the vectors.
+    about 200 bytes a row, a worker one block or partition, the scratch folder up to twice the vectors.
     """
 
     kind: Literal["semantic_duplicates"] = "semantic_duplicates"
