@@ -27,12 +27,13 @@ class CausalLm:
         self._vocabulary = config.get_text_config().vocab_size
         self._window = longest(self._model, self._tokenizer, window)
         starts = (self._tokenizer.bos_token_id, self._tokenizer.eos_token_id)
-        self._start = next((token for token in starts if token is not None), None)
-        if self._start is None:
+        known = [int(token) for token in starts if token is not None]
+        if not known:
             raise ValueError(
                 f"the tokenizer of {model!r} has neither a token that begins a text nor one that ends it, so the first "
                 "token of a text has no probability; set bos_token in its tokenizer_config.json"
             )
+        self._start = known[0]
 
     def bits(self, texts: Sequence[str], batch_size: int) -> tuple[np.ndarray, np.ndarray]:
         """Bits of each text, minus the base-2 logarithm of its probability, as float64, and its tokens as int64.

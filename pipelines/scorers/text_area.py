@@ -80,7 +80,7 @@ class TextArea(RowStage):
         """Boxes that count, and their readings."""
         if output.boxes is None:
             return [], []
-        boxes = [[tuple(map(float, corner)) for corner in box] for box in output.boxes]
+        boxes: list[Box] = [[(float(x), float(y)) for x, y in box] for box in output.boxes]
         if not self.recognise:
             return boxes, []
         readings = zip(boxes, output.txts, output.scores, strict=True)

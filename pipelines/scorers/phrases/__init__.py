@@ -12,7 +12,7 @@ from pathlib import Path
 
 import xxhash
 
-_APOSTROPHES = dict.fromkeys((0x2018, 0x2019, 0x02BC, 0x00B4, 0x0060), "'")
+_APOSTROPHES: dict[int, str] = dict.fromkeys((0x2018, 0x2019, 0x02BC, 0x00B4, 0x0060), "'")
 
 
 @cache
