@@ -75,6 +75,7 @@ AnyStage = Annotated[
     | Language | MetricJudge | Mixture | Moderate | NearDuplicates | NegClipLoss | NormSim | OasisInstruct
     | OasisJudge | PairJudge | PerceptualHash | Perplexity | PixelHash | Preference | PromptChain | RS2
     | RandomSubset | RankJudge | Respond | ScenePrograms | SemanticDuplicates | SetFilter | Split
-    | TargetClusters | TargetedTransport | TextArea | TextStats | Toxicity | Unique | VerifiedCaption, Field(discriminator="kind"),
+    | TargetClusters | TargetedTransport | TextArea | TextStats | Toxicity | Unique | VerifiedCaption,
+    Field(discriminator="kind"),
 ]  # fmt: skip
 AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind")]
