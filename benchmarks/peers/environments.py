@@ -28,7 +28,7 @@ class Peer:
 
 _JUICER = (
     ("py-data-juicer==1.6.1",),
-    ("torch==2.13.0", "PyWavelets==1.9.0", "scikit-learn==1.9.1", "matplotlib"),
+    ("torch==2.13.0", "PyWavelets==1.9.0", "scikit-learn==1.9.1", "matplotlib", "aiohttp"),
     ("transformers==5.23.0",),
 )
 _BARE = ("imagededup==0.3.3.post2", "torchvision==0.28.0")
@@ -38,13 +38,13 @@ _DATATROVE = (
 )  # fmt: skip
 
 
-def _juicer(name: str, batch: str) -> Peer:
-    return Peer(name, "with_data_juicer.py", "data_juicer", _JUICER, _BARE, ("size", "dedup", "clip"), (batch,))
+def _juicer(name: str, batch: str, *tasks: str) -> Peer:
+    return Peer(name, "with_data_juicer.py", "data_juicer", _JUICER, _BARE, tasks, (batch,))
 
 
 PEERS = (
-    _juicer("Data-Juicer 1.6.1", "default"),
-    _juicer("Data-Juicer 1.6.1, batch_size 1", "1"),
+    _juicer("Data-Juicer 1.6.1", "default", "size", "dedup", "clip"),
+    _juicer("Data-Juicer 1.6.1, batch_size 1", "1", "size"),
     Peer("Daft 0.7.26", "with_daft.py", "daft", (("daft==0.7.26", "numpy", "pillow"),), tasks=("size", "dedup")),
     Peer("datatrove 0.10.1", "with_datatrove.py", "datatrove", (_DATATROVE,), tasks=("size",)),
     Peer(

@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=["size", "dedup", "clip"])
     parser.add_argument("--unreadable", type=float, nargs="+", default=[0.0, 0.001, 0.01, 0.05])
     parser.add_argument("--environments", type=Path, default=Path("/tmp/peers"))
+    parser.add_argument("--tools", nargs="+", help="names in the table; all unless given")
     parser.add_argument("--print", action="store_true")
     options = parser.parse_args()
     work = options.work.resolve()
@@ -54,7 +55,7 @@ def main() -> None:
         for repeat in range(options.repeat):
             for share in options.unreadable if repeat == 0 else options.unreadable[:1]:
                 for task in options.tasks:
-                    _round(work, task, share, options.rows, repeat, pythons)
+                    _round(work, task, share, options.rows, repeat, pythons, options.tools)
     print(report(read(work)))
 
 
@@ -64,16 +65,25 @@ def read(work: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def _round(work: Path, task: str, share: float, rows: int, repeat: int, pythons: dict[str, Path | None]) -> None:
+def _round(
+    work: Path,
+    task: str,
+    share: float,
+    rows: int,
+    repeat: int,
+    pythons: dict[str, Path | None],
+    tools: list[str] | None = None,
+) -> None:
     """Everybody once."""
     folder = work / f"data-{rows}-{share:g}"
     if not (folder / "truth.json").exists():
         data.write(folder, rows, share)
     truths = [data.Truth(**each) for each in json.loads((folder / "truth.json").read_text())]
-    names = [OURS, START, *(peer.name for peer in PEERS if task in peer.tasks and pythons[peer.name])]
+    ours = [OURS, START] if task == "size" else [OURS]
+    names = [*ours, *(peer.name for peer in PEERS if task in peer.tasks and pythons[peer.name])]
     there = {(each["tool"], each["task"], each["share"], each["repeat"]) for each in read(work)}
     for name in names if repeat % 2 == 0 else names[::-1]:
-        if (name, task, share, repeat) in there:
+        if (name, task, share, repeat) in there or (tools and name not in tools):
             continue
         out = work / "out"
         shutil.rmtree(out, ignore_errors=True)
@@ -101,7 +111,8 @@ def _ours(task: str, folder: Path, out: Path, work: Path) -> tuple[Cost, set[str
     cost = measure(command, work / "log", LIMIT, {"RAY_AUTH_MODE": "disabled"})
     parts = sorted((out / "run" / "dataset").glob("*.parquet"))
     sources = [source for part in parts for source in pq.read_table(part, columns=["source"])["source"].to_pylist()]
-    return cost, {Path(source).name for source in sources}
+    lines = (folder / "rows.jsonl").read_text().splitlines()
+    return cost, {Path(json.loads(lines[int(source.rpartition("#")[2]) - 1])["image"]).name for source in sources}
 
 
 def _theirs(peer: Peer, python: Path | None, task: str, folder: Path, out: Path, work: Path) -> tuple[Cost, set[str]]:
@@ -151,7 +162,7 @@ def _line(tool: str, share: float, same: list[dict[str, Any]]) -> str:
     cells: list[Any] = [tool, f"{100 * share:g} %", spread, len(same)]
     if tool == START:
         return f"| {' | '.join(map(str, [*cells, '', '', '', '', last['status']]))} |"
-    found = (f"{last[name]:.3f}" if name in last else "" for name in ("recall", "precision"))
+    found = (f"{last[name]:.3f}" if name in last and last["kept"] else "" for name in ("recall", "precision"))
     cells += [f"{last['kept']} of {last['should']}", last["good_lost"], *found, last["status"]]
     return f"| {' | '.join(map(str, cells))} |"
 
