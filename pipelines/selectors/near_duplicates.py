@@ -34,7 +34,7 @@ class NearDuplicates(Selector):
     hash: str = "phash"
     """Column of hashes: binary of a fixed size, a multiple of 8 bytes."""
     max_distance: int = Field(default=48, ge=0, le=128)
-    """Bits in which duplicates differ at most. Scenes that differ lie 62 or more of 256 bits apart."""
+    """Bits, here of 256, in which duplicates differ at most. Less for large sets of sparse pictures: docs/dedup.md."""
     prefer: preference.Preference | None = None
     """Of duplicates the row with the largest stays: a column, or ``width * height``. Nulls come last."""
     min_ones: int = Field(default=64, ge=0)
