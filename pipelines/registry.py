@@ -13,6 +13,7 @@ from potstill.pipelines.scorers.difference_areas import DifferenceAreas
 from potstill.pipelines.scorers.embedding_head import EmbeddingHead
 from potstill.pipelines.scorers.image_stats import ImageStats
 from potstill.pipelines.scorers.language import Language
+from potstill.pipelines.scorers.masked_clip_score import MaskedClipScore
 from potstill.pipelines.scorers.norm_sim import NormSim
 from potstill.pipelines.scorers.perplexity import Perplexity
 from potstill.pipelines.scorers.phash import PerceptualHash
@@ -72,10 +73,10 @@ AnyStage = Annotated[
     Answers | Balanced | CCS | CapabilityBudget | Choose | ClaimJudge | ClipScore | ConceptClusters | Concepts
     | D4 | Decontaminate | DifferenceAreas | Difficulty | EmbeddingHead | FacilityLocation | Filter
     | FilterNetwork | GroupRows | HardNegatives | Herding | ImagePairs | ImageStats | KCentre | LabelDoubts
-    | Language | MetricJudge | Mixture | Moderate | NearDuplicates | NegClipLoss | NormSim | OasisInstruct
-    | OasisJudge | PairJudge | PerceptualHash | Perplexity | PixelHash | Preference | PromptChain | RS2
-    | RandomSubset | RankJudge | Respond | ScenePrograms | SemanticDuplicates | SetFilter | Split
-    | TargetClusters | TargetedTransport | TextArea | TextStats | Toxicity | Unique | VerifiedCaption,
+    | Language | MaskedClipScore | MetricJudge | Mixture | Moderate | NearDuplicates | NegClipLoss | NormSim
+    | OasisInstruct | OasisJudge | PairJudge | PerceptualHash | Perplexity | PixelHash | Preference
+    | PromptChain | RS2 | RandomSubset | RankJudge | Respond | ScenePrograms | SemanticDuplicates | SetFilter
+    | Split | TargetClusters | TargetedTransport | TextArea | TextStats | Toxicity | Unique | VerifiedCaption,
     Field(discriminator="kind"),
 ]  # fmt: skip
 AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind")]

@@ -27,8 +27,12 @@ Box = Sequence[tuple[float, float]]
 
 
 class TextArea(RowStage):
-    """Writes ``<name>`` (share of the picture under text, 0 to 1), ``<name>_boxes`` and ``<name>_text``, by OCR."""
+    """Writes ``<name>`` (share of the picture under text, 0 to 1), ``<name>_boxes``, ``<name>_text``, and where it is.
 
+    ``<name>_places`` holds left, top, right and bottom of each box, as shares of width and height.
+    """
+
+    version: ClassVar[int] = 2
     kind: Literal["text_area"] = "text_area"
     batch_rows: ClassVar[int] = 16
 
@@ -44,9 +48,10 @@ class TextArea(RowStage):
         return (schema.IMAGE,)
 
     def writes(self) -> Mapping[str, pa.DataType | None]:
-        """Share as float32, boxes as int32, and the lines from top to bottom as string (null: none)."""
+        """Share as float32, boxes as int32, where they are, and the lines from top to bottom as string (null: none)."""
         text = {f"{self.name}_text": pa.string()} if self.recognise else {}
-        return {self.name: pa.float32(), f"{self.name}_boxes": pa.int32(), **text}
+        places = {f"{self.name}_places": pa.list_(pa.list_(pa.float32(), 4))}
+        return {self.name: pa.float32(), f"{self.name}_boxes": pa.int32(), **places, **text}
 
     def identity(self) -> Mapping[str, Any]:
         """Versions of the packages, and so of the models in them."""
@@ -62,17 +67,18 @@ class TextArea(RowStage):
         limits = {"Det.limit_type": "max", "Det.limit_side_len": self.side}
         reader = RapidOCR(params={"Global.log_level": "error", **threads, **limits})
 
-        def look(image: Image.Image) -> tuple[float, int, str | None]:
+        def look(image: Image.Image) -> tuple[float, int, list[tuple[float, ...]], str | None]:
             scale = min(1.0, self.side / max(image.size))
             small = image.resize([max(1, round(length * scale)) for length in image.size]) if scale < 1 else image
             boxes, lines = self._found(reader(np.asarray(small)[:, :, ::-1], use_cls=False, use_rec=self.recognise))
-            return covered(boxes, small.size), len(boxes), "\n".join(lines) or None
+            places = [frame(box, small.size) for box in boxes]
+            return covered(boxes, small.size), len(boxes), places, "\n".join(lines) or None
 
         def score(rows: pa.Table) -> Mapping[str, Any]:
             found, errors = each_picture(rows, look, decode)
-            columns = zip(*(one or (None, None, None) for one in found), strict=True) if found else ((), (), ())
-            named = zip((self.name, f"{self.name}_boxes", f"{self.name}_text"), columns, strict=True)
-            return {name: values for name, values in named if name in self.writes()} | {schema.ERROR: errors}
+            columns = zip(*(one or (None,) * 4 for one in found), strict=True) if found else ((),) * 4
+            named = zip(self.writes(), columns, strict=False)  # without the text where nothing is read
+            return dict(named) | {schema.ERROR: errors}
 
         return score
 
@@ -91,6 +97,13 @@ class TextArea(RowStage):
 def is_text(reading: str) -> bool:
     """Whether a reading has enough letters or digits to be one."""
     return sum(map(str.isalnum, reading)) >= LEAST_CHARACTERS
+
+
+def frame(box: Box, size: tuple[int, int]) -> tuple[float, ...]:
+    """Left, top, right and bottom of a box, corners in pixels, as shares of width and height, 0 to 1."""
+    across, down = zip(*box, strict=True)
+    (width, height), ends = size, (min(across), min(down), max(across), max(down))
+    return tuple(min(1.0, max(0.0, end / side)) for end, side in zip(ends, (width, height, width, height), strict=True))
 
 
 def covered(boxes: Sequence[Box], size: tuple[int, int]) -> float:

@@ -1,14 +1,13 @@
 import socket
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 from pydantic import ValidationError
 
 from potstill.models.tiny.scenes import SpriteBank, sample_scene
 from potstill.pipelines.scorers import text_area
-from potstill.pipelines.scorers.text_area import TextArea, covered, is_text
+from potstill.pipelines.scorers.text_area import TextArea, covered, frame, is_text
 from tests.pipelines.pictures import encoded, photo, plain
 from tests.pipelines.scorers.tables import by_row, pictures
 
@@ -35,6 +34,7 @@ def test_writing_is_found_read_and_measured_without_a_network(monkeypatch):
     found = by_row(TextArea(side=400), pictures(page, plain("navy"), page), sizes=(2,))
     assert found["text_area_text"] == ["OPEN DAILY 2026\nno dogs allowed", None, "OPEN DAILY 2026\nno dogs allowed"]
     assert found["text_area_boxes"] == [2, 0, 2]
+    assert [len(places) for places in found["text_area_places"]] == [2, 0, 2]
     # two lines of about 320 x 40 pixels on 400 x 300
     assert found["text_area"][0] == pytest.approx(2 * 320 * 40 / (400 * 300), rel=0.35)
     assert found["text_area"][1] == 0
@@ -52,7 +52,7 @@ def test_a_page_is_covered_more_than_a_sign_and_pictures_of_things_are_not(score
 
 def test_without_reading_there_are_boxes_and_no_text():
     stage = TextArea(name="t", recognise=False, side=400)
-    assert dict(stage.writes()) == {"t": pa.float32(), "t_boxes": pa.int32()}
+    assert list(stage.writes()) == ["t", "t_boxes", "t_places"]
     result = stage.build()(pictures(written("OPEN DAILY"), plain()))
     assert result["t_boxes"] == (1, 0)
 
@@ -86,3 +86,8 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch):
         TextArea().build()
     with pytest.raises(ValidationError, match="side"):
         TextArea(side=8)
+
+
+def test_the_frame_of_a_box_is_in_shares_and_stays_in_the_picture():
+    assert frame([(10, 5), (30, 7), (29, 15), (9, 13)], (40, 20)) == (9 / 40, 0.25, 0.75, 0.75)
+    assert frame([(-3, -1), (50, -1), (50, 30), (-3, 30)], (40, 20)) == (0, 0, 1, 1)
