@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from potstill.pipelines.choosing import Chosen, Offer, as_table, _blocks
+from potstill.pipelines.choosing import Chosen, Offer, _blocks, as_table
 from potstill.pipelines.chunk import ConservationError
 from potstill.pipelines.rowset import RowSet
 from potstill.pipelines.selectors.random_subset import RandomSubset

@@ -1,5 +1,7 @@
 """Small sets of rows for selectors: in any order, in blocks, with vectors; and what became of each row."""
 
+import itertools
+
 import numpy as np
 import pyarrow as pa
 
@@ -31,7 +33,7 @@ def rows(count, *, order=None, blocks=1, **columns):
     )
     table = table if order is None else table.take(pa.array(order))
     cuts = np.linspace(0, count, blocks + 1).astype(int)
-    return RowSet([Held(table.slice(a, b - a)) for a, b in zip(cuts[:-1], cuts[1:], strict=True)])
+    return RowSet([Held(table.slice(a, b - a)) for a, b in itertools.pairwise(cuts)])
 
 
 def shuffled(count, seed=1, **columns):

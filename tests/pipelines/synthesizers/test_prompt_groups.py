@@ -19,7 +19,9 @@ def groups(images, **columns):
 
 def test_a_question_shows_all_pictures_of_its_group_in_order(monkeypatch):
     engine = use(monkeypatch, lambda request: f"{len(request.images)} pictures")
-    unit = stage({"name": "count", "image": True, "prompt": "How many?"}, {"name": "blind", "image": False, "prompt": "And now?"})
+    unit = stage(
+        {"name": "count", "image": True, "prompt": "How many?"}, {"name": "blind", "image": False, "prompt": "And now?"}
+    )
     assert unit.reads() == ("album.image_id", "album.image")
     result = lists(unit.build()(groups([[png(1), png(2)], [png(3), png(4), png(5)]])))
     assert result["ask_count"] == ["2 pictures", "3 pictures"]
