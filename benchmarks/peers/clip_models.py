@@ -15,6 +15,11 @@ from pathlib import Path
 
 def hugging_face(folder: Path) -> None:
     """Model, tokenizer of bytes, and processor."""
+    import torch
+
+    operators = torch.library.Library("torchvision", "DEF")  # see with_imagededup.py
+    operators.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    operators.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
 
     letters = [*range(33, 127), *range(161, 173), *range(174, 256)]
