@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 MAX_LOGPROBS = 20
 """Most alternatives per token whose log-probabilities a request can ask for."""
 
+ON_CPU: dict[str, Any] = {"enable_chunked_prefill": False, "block_size": 32}
+"""A prompt in one piece, since seeded draws fail after a piece of one; and blocks of fewer than 128 tokens, since a prefix
+is found again in whole blocks only."""
+
 COMPACT: dict[str, Any] = {"backend": "guidance", "disable_any_whitespace": True}
 """JSON without blanks, of which a weak model would otherwise write on and on; the backend that keeps to that and knows
 regular expressions as well."""
@@ -63,7 +67,7 @@ def load(settings: VllmEngine) -> Vllm:
         max_logprobs=MAX_LOGPROBS,
         **({"enable_lora": True, "max_loras": 1, "max_lora_rank": adapter[1]} if adapter else {}),
         enable_prefix_caching=True,
-        enable_chunked_prefill=None if not current_platform.is_cpu() else False,
+        **(ON_CPU if current_platform.is_cpu() else {}),
         load_format="safetensors",
         structured_outputs_config=StructuredOutputsConfig(**COMPACT),
         generation_config="vllm",  # only what a request says, no sampling defaults of the model

@@ -129,6 +129,16 @@ def test_a_seed_gives_the_same_reply_whatever_the_order_and_the_company(engine, 
     assert facts(together) != facts(ask(engine, other))
 
 
+def test_seeded_draws_after_prompts_that_fill_many_steps(engine):
+    sampling = Sampling(temperature=1, max_tokens=4)
+    words = " ".join(["the cow stands on the green meadow"] * 30)
+    requests = [Request([turn(f"{number} {words}")], sampling=replace(sampling, seed=number)) for number in range(40)]
+    replies = ask(engine, requests)
+    assert [reply for reply in replies if isinstance(reply, Exception)] == []
+    assert min(reply.prompt_tokens for reply in replies) > 200
+    assert [reply.text for reply in replies] == [reply.text for reply in ask(engine, requests)]
+
+
 def test_an_adapter_answers_as_the_model_with_merged_weights_does(engine, adapted, adapter, pictures, tmp_path):
     requests = captions(pictures, Sampling(max_tokens=24))
     picks = [Request([turn("Rate it.")], choices=("1", "2", "3"))]
