@@ -39,8 +39,8 @@ MAX_LOGPROBS = 20
 """Most alternatives per token whose log-probabilities a request can ask for."""
 
 ON_CPU: dict[str, Any] = {"enable_chunked_prefill": False, "block_size": 32}
-"""A prompt in one piece, since seeded draws fail after a piece of one; and blocks of fewer than 128 tokens, since a prefix
-is found again in whole blocks only."""
+"""A prompt in one piece, since seeded draws fail after a piece of one; and blocks of fewer than 128 tokens, since only
+whole blocks of a prefix are found again."""
 
 COMPACT: dict[str, Any] = {"backend": "guidance", "disable_any_whitespace": True}
 """JSON without blanks, of which a weak model would otherwise write on and on; the backend that keeps to that and knows
