@@ -91,9 +91,9 @@ def over_chunks(fn: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> Ite
             finished, running = ray.wait(running)
             yield ray.get(finished[0])
     finally:  # after an error: nobody may write any more once the run has let go of its directory
-        for left in running:
-            ray.cancel(left)
-        ray.wait(running, num_returns=len(running), timeout=CANCEL_SECONDS) if running else None
+        late = ray.wait(running, num_returns=len(running), timeout=CANCEL_SECONDS)[1] if running else []
+        for left in late:  # an interrupt in the middle of an import would spoil the worker for what comes after
+            ray.cancel(left, force=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,21 @@ import pytest  # noqa: E402 (Ray and the tokenizers read the environment when th
 START_TRIES = 3
 
 
+def _import_ray_data():
+    """What every worker imports first. Interrupted by the end of a failing run, it would fail in this worker for good."""
+    import time
+
+    import ray.data  # noqa: F401
+
+    time.sleep(1)
+
+
 @pytest.fixture(scope="session")
 def ray_session():
     """A local Ray with more logical CPUs than there are. Starting it can time out on a loaded machine: tried again."""
     import ray
 
+    _warm = ray.remote(num_cpus=1)(_import_ray_data)
     for attempt in range(START_TRIES):
         try:
             ray.init(
@@ -39,5 +49,6 @@ def ray_session():
             ray.shutdown()
             if attempt == START_TRIES - 1:
                 raise
+    ray.get([_warm.remote() for _ in range(4)])
     yield
     ray.shutdown()
