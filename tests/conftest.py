@@ -20,7 +20,7 @@ START_TRIES = 3
 
 
 def _import_ray_data():
-    """What every worker imports first. Interrupted by the end of a failing run, it would fail in this worker for good."""
+    """What every worker imports first: interrupted by the end of a failing run, it would fail there for good."""
     import time
 
     import ray.data  # noqa: F401
