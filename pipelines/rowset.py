@@ -113,6 +113,12 @@ def vectors(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     return np.asarray(column.flatten()).reshape(-1, column.type.list_size).astype(np.float32)
 
 
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Rows (n, d) of length 1; a zero row stays."""
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
+
+
 def in_turn(fn: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
     """One call after the other, in this process."""
     for call in calls:

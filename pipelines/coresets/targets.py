@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from potstill.pipelines.coresets.files import matrix, parquet_files
-from potstill.pipelines.coresets.vectors import unit
+from potstill.pipelines.rowset import unit
 
 
 def read_vectors(path: str, column: str) -> np.ndarray:

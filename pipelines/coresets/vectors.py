@@ -13,7 +13,7 @@ import pyarrow as pa
 import xxhash
 
 from potstill.pipelines import schema
-from potstill.pipelines.rowset import RowSet, vectors
+from potstill.pipelines.rowset import RowSet, unit, vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +125,6 @@ def joined(parts: list[Part]) -> Part:
     at = np.concatenate([part.at for part in parts])
     order = np.argsort(at)
     return Part(np.concatenate([part.features for part in parts])[order], at[order])
-
-
-def unit(features: np.ndarray) -> np.ndarray:
-    """Rows divided by their length; a row of zeros stays one."""
-    length = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.where(length > 0, length, 1)
 
 
 def _share(table: pa.Table, column: str, key: str | None, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

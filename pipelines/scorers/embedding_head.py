@@ -16,7 +16,7 @@ from pydantic import Field
 
 from potstill.config import RequestError
 from potstill.models.head import Layer, forward, load_layers
-from potstill.pipelines.rowset import vectors
+from potstill.pipelines.rowset import unit, vectors
 from potstill.pipelines.stage import BatchFn, RowStage
 
 
@@ -83,8 +83,7 @@ class EmbeddingHead(RowStage):
                 f"{self.features!r} has {features.shape[1]}; it was trained on another model"
             )
         if self.normalise:
-            norms = np.linalg.norm(features, axis=1, keepdims=True)
-            features = np.divide(features, norms, out=np.zeros_like(features), where=norms > 0)
+            features = unit(features)
         outputs = forward(features, layers, self.activation)
         if self.output == "softmax":
             shifted = np.exp(outputs - outputs.max(1, keepdims=True))

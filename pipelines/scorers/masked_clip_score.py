@@ -14,9 +14,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from potstill.pipelines import schema
-from potstill.pipelines.rowset import vectors
+from potstill.pipelines.rowset import unit, vectors
 from potstill.pipelines.scorers.boxes import cut
-from potstill.pipelines.scorers.norm_sim import unit
 from potstill.pipelines.stage import BatchFn, RowStage
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from potstill.pipelines import evaluation
-from potstill.pipelines.rowset import vectors
+from potstill.pipelines.rowset import unit, vectors
 from potstill.pipelines.stage import BatchFn, RowStage
 
 
@@ -77,9 +77,3 @@ def norm_2(features: np.ndarray, moment: np.ndarray) -> np.ndarray:
 def norm_inf(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Largest absolute cosine of unit rows (n, d) with unit targets (m, d): (n,)."""
     return np.abs(features @ targets.T).max(1)
-
-
-def unit(rows: np.ndarray) -> np.ndarray:
-    """Rows (n, d) of length 1; a zero row stays."""
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)

@@ -14,8 +14,7 @@ import xxhash
 from pydantic import Field, field_validator
 
 from potstill.pipelines.filters import expression
-from potstill.pipelines.rowset import RowSet
-from potstill.pipelines.scorers.norm_sim import unit
+from potstill.pipelines.rowset import RowSet, unit
 from potstill.pipelines.selectors.selector import Choice, Selector
 
 

@@ -13,8 +13,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from potstill.pipelines.rowset import RowSet
-from potstill.pipelines.scorers.norm_sim import unit
+from potstill.pipelines.rowset import RowSet, unit
 from potstill.pipelines.selectors.selector import Choice, Selector
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from potstill.pipelines.rowset import RowSet
+from potstill.pipelines.rowset import RowSet, unit
 from potstill.pipelines.selectors.grouping import Grouping
 
 
@@ -58,12 +58,11 @@ def pairs(features: np.ndarray, low: float, high: float, neighbours: int) -> lis
 
     if len(features) < 2:
         return []
-    norms = np.linalg.norm(features, axis=1, keepdims=True)
-    unit = np.ascontiguousarray(np.divide(features, norms, out=np.zeros_like(features), where=norms > 0), np.float32)
-    index = faiss.IndexFlatIP(unit.shape[1])
-    index.add(unit)
-    found, near = index.search(unit, min(len(unit), neighbours + 1))
-    first = np.repeat(np.arange(len(unit)), near.shape[1])
+    rows = np.ascontiguousarray(unit(features), np.float32)
+    index = faiss.IndexFlatIP(rows.shape[1])
+    index.add(rows)
+    found, near = index.search(rows, min(len(rows), neighbours + 1))
+    first = np.repeat(np.arange(len(rows)), near.shape[1])
     second, cosine = near.ravel(), np.round(found.ravel().astype(np.float64), 6)
     fits = (first != second) & (cosine >= low) & (cosine <= high)
     edges = {(min(i, j), max(i, j)): c for i, j, c in zip(first[fits], second[fits], cosine[fits], strict=True)}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from potstill.pipelines.coresets.greedy import facility_location, herding, k_centre, nearest
-from potstill.pipelines.coresets.vectors import unit
+from potstill.pipelines.rowset import unit
 
 RULES = (k_centre, herding, facility_location)
 
