@@ -135,16 +135,19 @@ class Loss(Settings):
         """Which rows (B,) or tokens (B, L) count."""
         import torch
 
+        target = labels.target
+        device = None if target is None else target.device
+        marked = torch.ones(labels.size, dtype=torch.bool, device=device)
         if self.mask is not None:
             if self.mask not in labels.masks:
                 known = ", ".join(sorted(labels.masks)) or "none"
                 raise ValueError(f"{self.title}: there is no mask {self.mask!r} (there are: {known})")
-            return labels.masks[self.mask]
-        target = labels.target
-        if target is not None and not target.is_floating_point() and (self.per == "token" or "target" in self.needs()):
-            return target != IGNORED
-        device = None if target is None else target.device
-        return torch.ones(labels.size, dtype=torch.bool, device=device)
+            marked = labels.masks[self.mask]
+        if target is None or target.is_floating_point():
+            return marked
+        if "target" in self.needs():
+            return marked & (target != IGNORED)
+        return target != IGNORED if self.per == "token" and self.mask is None else marked
 
     def count(self, labels: Labels) -> float:
         """What the sum of this micro-batch is to be divided by: rows or tokens that count (their weights, where rows
@@ -154,6 +157,10 @@ class Loss(Settings):
             return 1.0
         valid = self.valid(labels)
         return float(valid.sum() if labels.weight is None else self._weights(labels, valid).sum())
+
+    def counts(self, labels: Labels) -> dict[str, float]:
+        """The count of each term by its full name; a loss whose terms run over different things says it here."""
+        return dict.fromkeys(self.weights(), self.count(labels))
 
     def total(self, values: Tensor, labels: Labels) -> Tensor:
         """Sum of ``values`` (N,), one for each row or token that counts, times the weights of their rows."""

@@ -50,8 +50,8 @@ class LossStack(nn.Module):
         self.built = nn.ModuleDict({loss.title.replace(".", "_"): loss.build(example) for loss in losses})
 
     def counts(self, labels: Labels) -> dict[str, float]:
-        """The count of each loss over one micro-batch, by its title; known before any model runs."""
-        return {loss.title: loss.count(labels) for loss in self.losses}
+        """The count of each term over one micro-batch, by its full name; known before any model runs."""
+        return {name: count for loss in self.losses for name, count in loss.counts(labels).items()}
 
     def forward(self, batch: Batch, counts: Mapping[str, float]) -> Total:
         """The sum of `weight * sum / count` over all terms; `counts` are those of all micro-batches and ranks of the
@@ -70,7 +70,7 @@ class LossStack(nn.Module):
                     name = f"{loss.title}.{part}" if part else loss.title
                     sums[name], weights[name] = term.detach(), 0.0 if loss.log_only else now[name]
                     if weights[name]:
-                        value = value + weights[name] * term / max(counts[loss.title], 1e-12)
+                        value = value + weights[name] * term / max(counts[name], 1e-12)
         return Total(value, sums, weights)
 
 

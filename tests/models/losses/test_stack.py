@@ -42,6 +42,14 @@ def test_a_weight_of_zero_is_not_computed_and_log_only_trains_nothing():
     assert total.value == 0 and total.sums["cross_entropy"] > 0 and not total.value.requires_grad
 
 
+def test_a_row_without_a_label_counts_nowhere_that_labels_are_needed():
+    batch = batches.classes()
+    batch.labels.masks["all"] = torch.ones(batches.ROWS, dtype=torch.bool)
+    stack = LossStack([CrossEntropy(mask="all"), Kd(mask="all")], batch)
+    assert stack.counts(batch.labels) == {"cross_entropy": 5.0, "kd": 6.0}
+    assert stack(batch, stack.counts(batch.labels)).value.isfinite()
+
+
 def test_weights_of_rows_are_counted():
     batch = batches.classes()
     object.__setattr__(batch.labels, "weight", torch.tensor([1.0, 0, 0, 0, 3.0, 9.0]))
