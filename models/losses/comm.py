@@ -47,10 +47,10 @@ class Group:
 
     def gather(self, x: Tensor) -> Tensor:
         """Rows of all ranks; a gradient that reaches a row on any rank flows back to where the row is."""
-        import torch
-        from torch.distributed.nn.functional import all_gather
+        from torch import distributed
+        from torch.distributed._functional_collectives import all_gather_single_autograd
 
-        return torch.cat(list(all_gather(x.contiguous())))
+        return all_gather_single_autograd(x.contiguous(), 0, distributed.group.WORLD)
 
     def sum(self, x: Tensor) -> Tensor:
         """All-reduced."""
@@ -59,3 +59,9 @@ class Group:
         x = x.detach().clone()
         distributed.all_reduce(x)
         return x
+
+
+def gather_rows(comm: Comm, valid: Tensor, *rows: Tensor) -> tuple[Tensor, ...]:
+    """Of each (B, ...) the ``valid`` (B,) rows of all ranks; ranks may have different numbers of them."""
+    where = comm.gather(valid)
+    return tuple(comm.gather(x)[where] for x in rows)

@@ -153,19 +153,21 @@ class Loss(Settings):
         """What the sum of this micro-batch is to be divided by: rows or tokens that count (their weights, where rows
         have some), 1 for a relation.
         """
-        if self.per == "batch":
-            return 1.0
-        valid = self.valid(labels)
+        return 1.0 if self.per == "batch" else self.mass(labels)
+
+    def mass(self, labels: Labels, valid: Tensor | None = None) -> float:
+        """How many rows or tokens are ``valid``, those of :meth:`valid` if None; or the sum of their weights."""
+        valid = self.valid(labels) if valid is None else valid
         return float(valid.sum() if labels.weight is None else self._weights(labels, valid).sum())
 
     def counts(self, labels: Labels) -> dict[str, float]:
         """The count of each term by its full name; a loss whose terms run over different things says it here."""
         return dict.fromkeys(self.weights(), self.count(labels))
 
-    def total(self, values: Tensor, labels: Labels) -> Tensor:
-        """Sum of ``values`` (N,), one for each row or token that counts, times the weights of their rows."""
+    def total(self, values: Tensor, labels: Labels, valid: Tensor | None = None) -> Tensor:
+        """Sum of ``values`` (N,), one for each ``valid`` row or token, times the weights of their rows."""
         if labels.weight is not None:
-            values = values * self._weights(labels, self.valid(labels)).to(values)
+            values = values * self._weights(labels, self.valid(labels) if valid is None else valid).to(values)
         return values.sum()
 
     @staticmethod
