@@ -133,21 +133,24 @@ class Loss(Settings):
 
     def valid(self, labels: Labels) -> Tensor:
         """Which rows (B,) or tokens (B, L) count."""
-        import torch
-
-        target = labels.target
-        device = None if target is None else target.device
-        marked = torch.ones(labels.size, dtype=torch.bool, device=device)
-        if self.mask is not None:
-            if self.mask not in labels.masks:
-                known = ", ".join(sorted(labels.masks)) or "none"
-                raise ValueError(f"{self.title}: there is no mask {self.mask!r} (there are: {known})")
-            marked = labels.masks[self.mask]
+        marked, target = self.marked(labels), labels.target
         if target is None or target.is_floating_point():
             return marked
         if "target" in self.needs():
             return marked & (target != IGNORED)
         return target != IGNORED if self.per == "token" and self.mask is None else marked
+
+    def marked(self, labels: Labels) -> Tensor:
+        """The rows (B,) or tokens (B, L) of the mask, with or without a label; all rows if there is no mask."""
+        import torch
+
+        if self.mask is None:
+            device = None if labels.target is None else labels.target.device
+            return torch.ones(labels.size, dtype=torch.bool, device=device)
+        if self.mask not in labels.masks:
+            known = ", ".join(sorted(labels.masks)) or "none"
+            raise ValueError(f"{self.title}: there is no mask {self.mask!r} (there are: {known})")
+        return labels.masks[self.mask]
 
     def count(self, labels: Labels) -> float:
         """What the sum of this micro-batch is to be divided by: rows or tokens that count (their weights, where rows

@@ -24,6 +24,13 @@ def classes(seed=0, rows=ROWS, teachers=1, dtype=torch.float64):
     return Batch(student, Labels(rows, target, {"labelled": target != -100}), others)
 
 
+def dual(seed=0, rows=ROWS, teachers=1, dtype=torch.float64):
+    """As :func:`classes`, with a second head of the student."""
+    batch = classes(seed, rows, teachers, dtype)
+    heads = {"kd_logits": draw(torch.Generator().manual_seed(seed + 1), rows, CLASSES, dtype=dtype)}
+    return replace(batch, student=replace(batch.student, features=heads))
+
+
 def pairs(seed=0, rows=ROWS, teachers=1, dtype=torch.float64, width=WIDTH, teacher_width=WIDTH + 2):
     """Embeddings of pictures and texts, with a factor and an offset."""
     g = torch.Generator().manual_seed(seed)

@@ -1,6 +1,7 @@
 """What must hold for every loss, whatever it computes."""
 
 from dataclasses import replace
+from functools import partial
 from typing import get_args
 
 import pytest
@@ -14,6 +15,12 @@ KINDS = {loss.model_fields["kind"].default: loss for loss in get_args(get_args(A
 CASES = {
     "cross_entropy": ({}, batches.classes),
     "kd": ({}, batches.classes),
+    "dho": ({}, batches.dual),
+    "dist": ({}, batches.classes),
+    "dkd": ({}, batches.classes),
+    "ensemble": ({"shares": (1.0, 2.0, 1.0)}, partial(batches.classes, teachers=3)),
+    "mlkd": ({}, batches.classes),
+    "multi_aspect_bce": ({}, batches.classes),
 }
 """By kind: settings for the test, and the micro-batch."""
 
