@@ -1,10 +1,13 @@
 """Potstill and its peers on the same files, one after the other in turn, and a table in Markdown.
 
     python -m benchmarks.peers.run --work DIR [--rows 1000] [--repeat 3] [--tasks size dedup clip] [--unreadable 0 0.01]
+    python -m benchmarks.peers.run --work DIR --setup
 
 Processor seconds (user and system) of the whole process tree, start included, as wall time says nothing on a machine
 that others use. Linux alone. Each measurement is one line of ``DIR/measured.jsonl``, so that a run can be stopped and
-continued: what is there is not measured again. ``--print`` only prints the tables of what is there.
+continued: what is there is not measured again. Every repeat goes through all shares of unreadable files, every second
+one with the tools in reverse. ``--setup`` only makes the environments, below ``DIR``; ``--print`` only prints the
+tables of what is there.
 """
 
 from __future__ import annotations
@@ -44,16 +47,18 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--tasks", nargs="+", default=["size", "dedup", "clip"])
     parser.add_argument("--unreadable", type=float, nargs="+", default=[0.0, 0.001, 0.01, 0.05])
-    parser.add_argument("--environments", type=Path, default=Path("/tmp/peers"))
+    parser.add_argument("--environments", type=Path, help="folder of the peers' environments; DIR/environments")
     parser.add_argument("--tools", nargs="+", help="names in the table; all unless given")
+    parser.add_argument("--setup", action="store_true")
     parser.add_argument("--print", action="store_true")
     options = parser.parse_args()
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     if not options.print:
-        pythons = {peer.name: setup(peer, options.environments) for peer in PEERS}
-        for repeat in range(options.repeat):
-            for share in options.unreadable if repeat == 0 else options.unreadable[:1]:
+        root = (options.environments or work / "environments").resolve()
+        pythons = {peer.name: setup(peer, root) for peer in PEERS}
+        for repeat in range(0 if options.setup else options.repeat):
+            for share in options.unreadable:
                 for task in options.tasks:
                     _round(work, task, share, options.rows, repeat, pythons, options.tools)
     print(report(read(work)))
