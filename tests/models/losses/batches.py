@@ -57,6 +57,18 @@ def tokens(seed=0, rows=ROWS, teachers=1, dtype=torch.float64):
     return Batch(student, Labels(rows, target, masks), others)
 
 
+def activations(seed=0, rows=ROWS, teachers=1, dtype=torch.float64):
+    """Maps of two sizes, tokens, and vectors, of other widths for the teacher."""
+    g = torch.Generator().manual_seed(seed)
+
+    def output(more):
+        shapes = {"shallow": (2 + more, 4, 4), "deep": (3 + more, 2, 2), "tokens": (LENGTH, WIDTH + more),
+                  "pooled": (WIDTH + more,), "other": (WIDTH + more,)}  # fmt: skip
+        return Output(features={name: draw(g, rows, *shape, dtype=dtype) for name, shape in shapes.items()})
+
+    return Batch(output(0), Labels(rows), tuple(output(2) for _ in range(teachers)))
+
+
 def leaves(batch):
     """Every tensor of the student that may get a gradient, by name."""
     student = batch.student
