@@ -95,6 +95,8 @@ class Loss(Settings):
     """What the sum runs over. `batch`: a relation between rows, so that negatives do not grow with accumulation."""
     parts: ClassVar[tuple[str, ...]] = ()
     """Names of the terms of a loss with several; they are logged as `name.part`."""
+    logged: ClassVar[tuple[str, ...]] = ()
+    """Names of further terms that are logged so and never trained."""
 
     @model_validator(mode="after")
     def _known_parts(self) -> Loss:
@@ -110,10 +112,9 @@ class Loss(Settings):
 
     def weights(self) -> dict[str, Weight]:
         """Weight of each term by its full name."""
-        if not self.parts:
-            return {self.title: self.weight}  # pyright: ignore[reportReturnType]
-        each = self.weight if isinstance(self.weight, dict) else dict.fromkeys(self.parts, self.weight)
-        return {f"{self.title}.{part}": each[part] for part in self.parts}
+        each = self.weight if isinstance(self.weight, dict) else dict.fromkeys(self.parts or ("",), self.weight)
+        each = {part: each[part] for part in self.parts or ("",)} | dict.fromkeys(self.logged, 0.0)
+        return {f"{self.title}.{part}" if part else self.title: weight for part, weight in each.items()}
 
     def needs(self) -> frozenset[str]:
         """What must be there, as paths: `student.logits`, `teacher.features.layer3`, `target`."""
@@ -136,9 +137,10 @@ class Loss(Settings):
         marked, target = self.marked(labels), labels.target
         if target is None or target.is_floating_point():
             return marked
+        real = target != IGNORED
         if "target" in self.needs():
-            return marked & (target != IGNORED)
-        return target != IGNORED if self.per == "token" and self.mask is None else marked
+            return (marked if marked.ndim == real.ndim else marked[:, None]) & real
+        return real if self.per == "token" and self.mask is None else marked
 
     def marked(self, labels: Labels) -> Tensor:
         """The rows (B,) or tokens (B, L) of the mask, with or without a label; all rows if there is no mask."""

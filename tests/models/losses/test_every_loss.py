@@ -45,8 +45,9 @@ def test_every_kind_has_a_case():
 def test_a_loss_gives_its_parts_as_finite_scalars(kind):
     loss, batch = case(kind)
     terms = loss.build(batch).double()(batch)
-    assert tuple(terms) == (loss.parts or ("",))
-    assert all(term.shape == () and term.isfinite() and term.requires_grad for term in terms.values())
+    assert tuple(terms) == (*(loss.parts or ("",)), *loss.logged)
+    assert all(term.shape == () and term.isfinite() for term in terms.values())
+    assert all(term.requires_grad == (part not in loss.logged) for part, term in terms.items())
 
 
 @pytest.mark.parametrize("kind", CASES)

@@ -50,6 +50,15 @@ def test_a_row_without_a_label_counts_nowhere_that_labels_are_needed():
     assert stack(batch, stack.counts(batch.labels)).value.isfinite()
 
 
+def test_words_without_a_target_count_nowhere_and_a_mask_of_rows_is_one_of_their_words():
+    labels = batches.tokens().labels
+    answers, loss = labels.masks["response"], CrossEntropy()
+    assert torch.equal(loss.valid(labels), answers) and loss.count(labels) == answers.sum()
+    labels.masks["odd"] = torch.arange(batches.ROWS) % 2 == 1
+    some = CrossEntropy(mask="odd").valid(labels)
+    assert torch.equal(some[1::2], answers[1::2]) and not some[::2].any()
+
+
 def test_weights_of_rows_are_counted():
     batch = batches.classes()
     object.__setattr__(batch.labels, "weight", torch.tensor([1.0, 0, 0, 0, 3.0, 9.0]))
