@@ -1,0 +1,152 @@
+"""What a classifier does with a micro-batch, and its plain format: config.json and model.safetensors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from potstill.config import RequestError
+from potstill.models.losses.loss import Labels, Output
+from potstill.models.losses.numerics import IGNORED
+from potstill.models.trainers.classifier import INPUT, TARGET, ClassifierRecipe, Network
+from potstill.models.trainers.pictures import as_tensor_bytes
+from potstill.models.trainers.task import Inputs, Task
+
+LOGITS = "logits"
+
+
+class Mlp(nn.Sequential):
+    """Fully connected layers with ReLU between them."""
+
+    def __init__(self, widths: tuple[int, ...]) -> None:
+        layers: list[nn.Module] = []
+        for number, (inward, outward) in enumerate(pairwise(widths)):
+            layers += [nn.ReLU()] if number else []
+            layers.append(nn.Linear(inward, outward))
+        super().__init__(*layers)
+
+
+class Classifier(nn.Module):
+    """A network with its input's scaling; pictures (B, 3, H, W) of bytes or vectors (B, D) to logits (B, C)."""
+
+    def __init__(self, network: Network, classes: int, width: int) -> None:
+        super().__init__()
+        self.network, self.pictures = network, network.architecture != "mlp"
+        if self.pictures:
+            import timm
+
+            try:
+                ready = network.pretrained == "timm"
+                self.body = timm.create_model(network.architecture, pretrained=ready, num_classes=classes)
+            except RuntimeError as error:
+                raise RequestError(f"timm does not know {network.architecture!r}: {error}") from error
+            given = self.body.default_cfg
+            mean, std = given.get("mean", (0.5,) * 3), given.get("std", (0.5,) * 3)
+            self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
+            self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
+        else:
+            self.body = Mlp((width, *network.hidden, classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits."""
+        return self.body((x.float() / 255 - self.mean) / self.std if self.pictures else x)
+
+
+class ClassifierTask(Task):
+    """Student and, maybe, teacher."""
+
+    def __init__(self, recipe: ClassifierRecipe) -> None:
+        self.recipe = recipe
+        self.student = self._begin()
+        self.teacher: Classifier | None = None
+        if recipe.teacher:
+            self.teacher, classes = load_classifier(Path(recipe.teacher))
+            if tuple(classes) != recipe.classes:
+                raise RequestError(f"the teacher {recipe.teacher} has other classes, or another order of them")
+            self.teacher.requires_grad_(False).eval()
+
+    def _begin(self) -> nn.Module:
+        recipe = self.recipe
+        if recipe.network.pretrained and recipe.network.pretrained != "timm":
+            student, classes = load_classifier(Path(recipe.network.pretrained))
+            if tuple(classes) != recipe.classes:
+                raise RequestError(f"{recipe.network.pretrained} has other classes, or another order of them")
+            return student
+        return Classifier(recipe.network, len(recipe.classes), self._width())
+
+    def _width(self) -> int:
+        """Numbers of an input vector, from the first row."""
+        if self.recipe.network.architecture != "mlp":
+            return 0
+        from potstill.models.trainers.parquet import groups
+
+        found = groups(self.recipe.data, (self.recipe.input,))
+        return len(found.read(found.order(self.recipe.data, 0).window_rows(0)[:1])[self.recipe.input][0])
+
+    def to(self, device: str) -> None:
+        """Move both."""
+        self.student.to(device)
+        if self.teacher is not None:
+            self.teacher.to(device)
+
+    def collate(self, rows: pa.Table) -> dict[str, Tensor]:
+        """``input`` (B, 3, H, W) bytes or (B, D) float32, and ``target`` (B,)."""
+        if self.recipe.network.architecture == "mlp":
+            flat = rows[INPUT].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            given = torch.tensor(flat, dtype=torch.float32).view(rows.num_rows, -1)
+        else:
+            given = torch.from_numpy(as_tensor_bytes(rows[INPUT], self.recipe.network.size))
+        return {INPUT: given, TARGET: torch.tensor(rows[TARGET].to_numpy())}
+
+    def labels(self, inputs: Inputs) -> Labels:
+        """Targets, and which rows have one."""
+        target = inputs[TARGET]
+        labelled = target != IGNORED
+        return Labels(len(target), target, {"labelled": labelled, "unlabelled": ~labelled})
+
+    def see(self, student: nn.Module, inputs: Inputs, needs: frozenset[str]) -> Output:
+        """Logits."""
+        return Output(logits=student(inputs[INPUT]))
+
+    def teach(self, inputs: Inputs, needs: frozenset[str]) -> tuple[Output, ...]:
+        """The teacher's logits for the same view."""
+        return () if self.teacher is None else (Output(logits=self.teacher(inputs[INPUT])),)
+
+    def evaluate(self, student: nn.Module, inputs: Inputs) -> dict[str, np.ndarray]:
+        """Logits and targets."""
+        return {LOGITS: student(inputs[INPUT]).float().cpu().numpy(), TARGET: inputs[TARGET].cpu().numpy()}
+
+    def score(self, answers: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Top-1 accuracy and cross-entropy in nats over the rows with a label."""
+        known = answers[TARGET] != IGNORED
+        if not known.any():
+            raise RequestError(f"no validation row has a value in {self.recipe.label!r}")
+        logits, target = torch.from_numpy(answers[LOGITS][known]), torch.from_numpy(answers[TARGET][known])
+        right = (logits.argmax(1) == target).double().mean().item()
+        return {"accuracy": right, "loss": nn.functional.cross_entropy(logits, target).item()}
+
+    def export(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """``config.json`` and ``model.safetensors``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({name: x.contiguous() for name, x in weights.items()}, folder / "model.safetensors")
+        network: dict[str, Any] = self.recipe.network.model_dump(mode="json") | {"pretrained": None}
+        config = {"kind": "classifier", **network, "classes": self.recipe.classes, "width": self._width()}
+        (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+
+
+def load_classifier(folder: Path) -> tuple[Classifier, list[str]]:
+    """A classifier that was exported, and its classes."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    network = Network(architecture=config["architecture"], hidden=config["hidden"], size=config["size"])
+    model = Classifier(network, len(config["classes"]), config["width"])
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    return model, config["classes"]

@@ -1,0 +1,166 @@
+"""One step of the optimiser: micro-batches, ranks, precision, and the one division by global counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from potstill.models.losses.comm import Comm
+from potstill.models.losses.loss import Batch, Labels, Output
+from potstill.models.losses.schedule import Progress
+from potstill.models.losses.stack import LossStack, Total
+from potstill.models.trainers.settings import Compute, Optimizer
+from potstill.models.trainers.task import Inputs, Task
+
+
+class Learner(nn.Module):
+    """Student and losses as one module, which DDP and FSDP wrap."""
+
+    def __init__(self, task: Task, losses: LossStack, compute: Compute) -> None:
+        super().__init__()
+        self.student, self.losses = task.student, losses
+        self._see, self.compute, self._needs = task.see, compute, needs_of(losses)
+
+    def forward(
+        self,
+        inputs: Inputs,
+        labels: Labels,
+        teachers: tuple[Output, ...],
+        counts: Mapping[str, float],
+        progress: Progress,
+        comm: Comm,
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, float]]:
+        """Value with gradient, raw sums and weights of a micro-batch."""
+        device = next(iter(inputs.values())).device.type
+        with torch.autocast(device, torch.bfloat16, enabled=self.compute.precision == "bf16"):
+            student = self._see(self.student, inputs, self._needs)
+        total: Total = self.losses(Batch(student, labels, teachers, progress, comm), counts)
+        return total.value, dict(total.sums), dict(total.weights)
+
+
+def needs_of(losses: LossStack) -> frozenset[str]:
+    """What all losses of a recipe need."""
+    return frozenset().union(*(loss.needs() for loss in losses.losses))
+
+
+def wrapped(learner: Learner, task: Task, compute: Compute, device: str) -> nn.Module:
+    """The learner for several workers; itself for one process."""
+    if not compute.workers:
+        return learner
+    if compute.strategy == "ddp":
+        from torch.nn.parallel import DistributedDataParallel
+
+        own = any(True for _ in learner.losses.parameters())
+        ids = [torch.device(device)] if device.startswith("cuda") else None
+        return DistributedDataParallel(learner, device_ids=ids, find_unused_parameters=own)
+    from torch.distributed.fsdp import fully_shard
+
+    for block in task.blocks():
+        fully_shard(block)
+    return fully_shard(learner)
+
+
+def make_optimizer(settings: Optimizer, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser over all parameters that learn."""
+    learning = [p for p in model.parameters() if p.requires_grad]
+    if not learning:
+        raise ValueError("no parameter of the student learns: all are frozen")
+    groups = [
+        {"params": [p for p in learning if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group | {"initial_lr": settings.lr} for group in groups if group["params"]]
+    if settings.kind == "sgd":
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
+    return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas)
+
+
+class Stepper:
+    """Makes steps: forward and backward of every micro-batch, one clip, one update."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        task: Task,
+        optimizer: torch.optim.Optimizer,
+        clip: float | None,
+        comm: Comm,
+        device: str,
+    ) -> None:
+        self.model, self.task, self.optimizer, self.clip, self.comm = model, task, optimizer, clip, comm
+        self.device = torch.device(device)
+        self.learner: Learner = model.module if hasattr(model, "module") else model  # pyright: ignore
+        self.needs = needs_of(self.learner.losses)
+
+    def step(self, micro: Sequence[Inputs], progress: Progress, factor: float, log: bool) -> dict[str, float]:
+        """One update from micro-batches on the CPU; ``factor`` scales the learning rate. Returns the gradient's norm,
+        and with ``log`` also the losses, as means over all ranks.
+
+        Where the gradient is not finite, no rank updates, and ``nan/skipped`` is 1.
+        """
+        counts = self._counts([self.task.labels(inputs) for inputs in micro])
+        self.optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, Tensor] = {}
+        weights: dict[str, float] = {}
+        for number, waiting in enumerate(micro, 1):
+            inputs = {name: x.to(self.device, non_blocking=True) for name, x in waiting.items()}
+            known, teachers = self.task.labels(inputs), self._teach(inputs)
+            with self._synced(number == len(micro)):
+                value, terms, weights = self.model(inputs, known, teachers, counts, progress, self.comm)
+                if value.requires_grad:
+                    (value * self.comm.world).backward()
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0.0) + term
+        norm = self._norm()
+        if math.isfinite(norm):
+            for group in self.optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+            self.optimizer.step()
+        entry = {"grad/norm": norm, "lr": self.optimizer.param_groups[0]["lr"]}
+        entry["nan/skipped"] = float(not math.isfinite(norm))
+        return entry | (self._means(sums, weights, counts) if log or entry["nan/skipped"] else {})
+
+    def _counts(self, labels: Sequence[Labels]) -> dict[str, float]:
+        """Counts of each loss over all micro-batches of all ranks."""
+        mine = [self.learner.losses.counts(each) for each in labels]
+        sums = torch.tensor([sum(each[name] for each in mine) for name in mine[0]], dtype=torch.float64)
+        if self.comm.world > 1:
+            sums = self.comm.sum(sums.to(self.device))
+        return dict(zip(mine[0], sums.tolist(), strict=True))
+
+    def _teach(self, inputs: Inputs) -> tuple[Output, ...]:
+        bf16 = self.learner.compute.precision == "bf16"
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            return self.task.teach(inputs, self.needs)
+
+    def _synced(self, last: bool) -> Any:
+        """Gradients are averaged over ranks with the last micro-batch only."""
+        if hasattr(self.model, "set_requires_gradient_sync"):
+            self.model.set_requires_gradient_sync(last)  # pyright: ignore
+            return nullcontext()
+        return nullcontext() if last or not hasattr(self.model, "no_sync") else self.model.no_sync()  # pyright: ignore
+
+    def _norm(self) -> float:
+        parameters = [p for p in self.model.parameters() if p.grad is not None]
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.clip or math.inf)
+        return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)  # pyright: ignore
+
+    def _means(
+        self, sums: Mapping[str, Tensor], weights: Mapping[str, float], counts: Mapping[str, float]
+    ) -> dict[str, float]:
+        """Mean of each term over all ranks, and the weighted total."""
+        means = {}
+        if sums:
+            together = self.comm.sum(torch.stack([x.double() for x in sums.values()])).tolist()
+            means = {name: x / max(counts[name], 1e-12) for name, x in zip(sums, together, strict=True)}
+        total = sum(weights[name] * mean for name, mean in means.items())
+        return (
+            {f"loss/{name}": mean for name, mean in means.items()}
+            | {f"weight/{name}": weight for name, weight in weights.items()}
+            | {"loss/total": total}
+        )
