@@ -12,7 +12,7 @@ unequal shares after Qin et al. 2018, "GPH: similarity search in Hamming space",
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import combinations
 from math import comb
@@ -22,6 +22,9 @@ import pyarrow as pa
 
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Positions among the hashes, positions among the others, and distances in bits: three arrays of one length."""
+
+Alike = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""What pairs must be beside near: two arrays of positions among the same rows to a boolean array."""
 
 WORD = 64
 FARTHEST = 255 - WORD
@@ -90,24 +93,29 @@ def _bits(hashes: np.ndarray) -> np.ndarray:
     return np.unpackbits(np.ascontiguousarray(hashes).view(np.uint8), axis=1)
 
 
-def leaders(hashes: np.ndarray, limit: int) -> np.ndarray:
-    """Which hashes have none before them that leads and is within ``limit`` bits: boolean (n,).
+def any_two(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Nothing more is asked of a pair: all true."""
+    return np.ones(len(one), bool)
 
-    So every hash either leads or is within ``limit`` of a leader before it, and leaders are farther apart. Each half is
-    compared with the leaders of the half before it alone: a thousand copies of one picture cost a thousand comparisons.
+
+def leaders(hashes: np.ndarray, limit: int, alike: Alike = any_two) -> np.ndarray:
+    """Which hashes have none before them that leads, is within ``limit`` bits and is ``alike``: boolean (n,).
+
+    So every hash either leads or has a leader like it before it, and no two leaders are. Each half is compared with the
+    leaders of the half before it alone: a thousand copies of one picture cost a thousand comparisons.
     """
     leads = np.ones(len(hashes), bool)
 
     def settle(low: int, high: int) -> None:
         if high - low <= _BLOCK:
-            _settle_block(hashes, leads, low + np.flatnonzero(leads[low:high]), limit)
+            _settle_block(hashes, leads, low + np.flatnonzero(leads[low:high]), limit, alike)
             return
         middle = (low + high) // 2
         settle(low, middle)
         first, rest = low + np.flatnonzero(leads[low:middle]), middle + np.flatnonzero(leads[middle:high])
         found = np.zeros(len(rest), bool)
-        for at, _, _ in pairs(hashes[rest], hashes[first], limit, found):
-            found[at] = True
+        for at, of, _ in pairs(hashes[rest], hashes[first], limit, found):
+            found[at[alike(rest[at], first[of])]] = True
         leads[rest[found]] = False
         settle(middle, high)
 
@@ -115,10 +123,10 @@ def leaders(hashes: np.ndarray, limit: int) -> np.ndarray:
     return leads
 
 
-def _settle_block(hashes: np.ndarray, leads: np.ndarray, rows: np.ndarray, limit: int) -> None:
+def _settle_block(hashes: np.ndarray, leads: np.ndarray, rows: np.ndarray, limit: int, alike: Alike) -> None:
     near = np.zeros((len(rows), len(rows)), bool)
     for one, other, _ in _every(hashes[rows], hashes[rows], limit):
-        near[one, other] = True
+        near[one, other] = alike(rows[one], rows[other])
     for place, row in enumerate(rows):
         if leads[row]:
             leads[rows[place + 1 :][near[place, place + 1 :]]] = False

@@ -1,4 +1,5 @@
-"""A 256-bit perceptual hash: pictures that look alike have hashes that differ in few bits.
+"""A 256-bit perceptual hash: pictures that look alike have hashes that differ in few bits. And, since it sees no
+colour and hardly a faint thing beside a strong one, the mean colours of a few fields.
 
 The picture in grey, shrunk to 64 x 64, through a cosine transform; a bit says whether one of the 16 x 16 coefficients
 of lowest frequency is above their median. Source: Zauner 2010, "Implementation and benchmarking of perceptual image
@@ -19,6 +20,8 @@ from potstill.pipelines.scorers.once import each_picture
 from potstill.pipelines.stage import BatchFn, RowStage
 
 BITS = 256
+FIELDS = 8
+"""Fields a side, each a mean colour. What is in one place is in one field still after it was resized or marked."""
 _SIDE, _KEPT = 64, 16
 _SCALE = 1 << 12
 """The transform's matrix in whole numbers: all sums then stay below 2**53 and are exact in float64, so that the bits
@@ -27,9 +30,11 @@ _COSINES = np.rint(_SCALE * np.cos(np.pi * np.arange(_KEPT)[:, None] * (2 * np.a
 
 
 class PerceptualHash(RowStage):
-    """Writes ``<name>``: 32 bytes that differ in few bits between pictures that look alike."""
+    """Writes ``<name>``: 32 bytes that differ in few bits between pictures that look alike; and ``<name>_colours``: 192
+    bytes, the mean red, green and blue of 8 x 8 fields, 0 to 255, row by row."""
 
     kind: Literal["phash"] = "phash"
+    version: ClassVar[int] = 2
     batch_rows: ClassVar[int] = 256
 
     def reads(self) -> tuple[str, ...]:
@@ -37,18 +42,20 @@ class PerceptualHash(RowStage):
         return (schema.IMAGE,)
 
     def writes(self) -> Mapping[str, pa.DataType | None]:
-        """Binary of 32 bytes."""
-        return {self.name: pa.binary(BITS // 8)}
+        """Binary of 32 and of 192 bytes."""
+        return {self.name: pa.binary(BITS // 8), f"{self.name}_colours": pa.binary(FIELDS**2 * 3)}
 
     def build(self) -> BatchFn:
         """Nothing to load."""
 
         def score(rows: pa.Table) -> Mapping[str, Any]:
-            small, errors = each_picture(rows, shrunk)
-            there = [grey for grey in small if grey is not None]
+            small, errors = each_picture(rows, lambda image: (shrunk(image), colours(image)))
+            there = [one[0] for one in small if one is not None]
             hashes = iter(phash(np.stack(there)) if there else ())
-            values = [None if grey is None else next(hashes).tobytes() for grey in small]
-            return {self.name: pa.array(values, pa.binary(BITS // 8)), schema.ERROR: errors}
+            values = [(None, None) if one is None else (next(hashes).tobytes(), one[1].tobytes()) for one in small]
+            columns = zip(*values, strict=True) if values else ((), ())
+            found = zip(self.writes().items(), columns, strict=True)
+            return {name: pa.array(column, kind) for (name, kind), column in found} | {schema.ERROR: errors}
 
         return score
 
@@ -56,6 +63,11 @@ class PerceptualHash(RowStage):
 def shrunk(image: Image.Image) -> np.ndarray:
     """The picture as (64, 64) uint8 grey."""
     return np.asarray(image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.LANCZOS))
+
+
+def colours(image: Image.Image) -> np.ndarray:
+    """The mean colours of an RGB picture's fields as (8, 8, 3) uint8."""
+    return np.asarray(image.resize((FIELDS, FIELDS), Image.Resampling.BOX))
 
 
 def phash(grey: np.ndarray) -> np.ndarray:

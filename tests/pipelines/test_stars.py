@@ -37,6 +37,34 @@ def test_rows_of_one_picture_do_not_stand_for_each_other():
     assert settled([7, 7, 7, 8], 3, pictures=[5, 5, 9, 8])[0] == [-1, -1, 0, 0]
 
 
+def test_near_rows_that_differ_in_a_field_are_apart_and_each_has_the_nearest_of_its_own_kind():
+    fields = np.array([[5, 9], [5, 40], [6, 9], [5, 41], [5, 8]], np.uint8)
+    found = stars(bits(0, 1, 2, 3, 4), 5, np.arange(5), np.arange(5), fields, 3)
+    assert found.behind.tolist() == [-1, -1, 0, 1, 0]
+    assert found.distance.tolist() == [-1, -1, 2, 2, 4]
+    assert found.difference.tolist() == [-1, -1, 1, 1, 1]
+    assert found.group.tolist() == [0, 1, 0, 1, 0]
+
+
+def test_many_rows_of_two_kinds_come_out_as_by_comparing_all():
+    rng = np.random.default_rng(4)
+    hashes = rng.integers(0, 2**63, (40, 4), np.uint64)[rng.integers(0, 40, 1500)]
+    hashes[:, 0] ^= np.uint64(1) << rng.integers(0, 64, 1500, np.uint64)
+    fields = rng.integers(0, 2, (1500, 1), np.uint8) * np.uint8(100) + rng.integers(0, 4, (1500, 1), np.uint8)
+    found = stars(hashes, 6, np.arange(1500), np.arange(1500), fields, 10)
+    leaders = []
+    for row in range(1500):
+        near = [
+            one
+            for one in leaders
+            if np.bitwise_count(hashes[one] ^ hashes[row]).sum() <= 6
+            and abs(int(fields[one, 0]) - int(fields[row, 0])) <= 10
+        ]
+        assert (int(found.behind[row]) == -1) is (not near)
+        leaders += [] if near else [row]
+    assert len(leaders) == 80
+
+
 def test_no_rows_have_no_stars():
     assert settled([], 3) == ([], [], [])
     assert settled([4, 4], 3, order=[]) == ([-1, -1], [-1, -1], [-1, -1])

@@ -79,7 +79,19 @@ def test_odd_pictures_have_a_hash_and_a_broken_one_costs_its_own_row_only():
     assert result["phash"].type == pa.binary(32)
     assert result["phash"].is_valid().to_pylist() == [True, True, True, False, True]
     assert [error is None for error in result["error"]] == [True, True, True, False, True]
-    assert by_row(PerceptualHash(), pictures(plain()).slice(0, 0)) == {"phash": []}
+    assert result["phash_colours"].is_valid().to_pylist() == [True, True, True, False, True]
+    assert by_row(PerceptualHash(), pictures(plain()).slice(0, 0)) == {"phash": [], "phash_colours": []}
+
+
+def test_colours_are_the_means_of_fields_row_by_row():
+    pixels = np.zeros((80, 160, 3), np.uint8)
+    pixels[:10, 140:] = (10, 20, 200)
+    pixels[70:, :10] = 100
+    found = by_row(PerceptualHash(), pictures(encoded(Image.fromarray(pixels), "PNG")))["phash_colours"][0]
+    fields = np.frombuffer(found, np.uint8).reshape(8, 8, 3)
+    assert fields[0, 7].tolist() == [10, 20, 200]
+    assert fields[7, 0].tolist() == [50, 50, 50]
+    assert np.count_nonzero(fields.any(axis=-1)) == 2
 
 
 @pytest.mark.parametrize(("a", "b", "bits"), [(0, 0, 0), (0, 255, 256), (0b1000, 0b0001, 64)])

@@ -1,6 +1,7 @@
 """Pictures that look alike: one stays, on scenes whose copies are known; plain pictures and captions are no copies."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -10,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
-from potstill.models.tiny.scenes import SpriteBank, sample_scene
+from potstill.models.tiny.scenes import COLOUR_NAMES, EMPTY, Scene, SpriteBank, sample_scene
 from potstill.pipelines.rowset import RowSet
-from potstill.pipelines.scorers.phash import phash, shrunk
+from potstill.pipelines.scorers.phash import colours, phash, shrunk
 from potstill.pipelines.selectors.near_duplicates import NearDuplicates
 
 NAME = "near_duplicates"
@@ -26,9 +27,10 @@ def id_(number):
     return f"{number:032x}"
 
 
-def choose(hashes, ids=None, pictures=None, unit=None, **columns):
+def choose(hashes, ids=None, pictures=None, unit=None, looks=None, **columns):
     ids = ids or [id_(number) for number in range(len(hashes))]
-    columns = {"phash": pa.array(hashes, pa.binary(32)), "image_id": pictures or ids, **columns}
+    looks = pa.array(looks or [bytes(192)] * len(hashes), pa.binary(192))
+    columns = {"phash": pa.array(hashes, pa.binary(32)), "image_id": pictures or ids, "phash_colours": looks, **columns}
     return (unit or NearDuplicates()).select(RowSet.of(ids, **columns), 0)
 
 
@@ -56,10 +58,12 @@ def test_planted_copies_go_and_no_two_scenes_are_taken_for_one():
     pixels = SpriteBank(255, variants=1).render([sample_scene(rng) for _ in range(60)], rng)
     scenes = [Image.fromarray(picture) for picture in pixels]
     copies = [CHANGES[kind](scenes[n]) for n, kind in enumerate(list(CHANGES) * 5)]
-    choice = choose([hash_of(image) for image in (*scenes, *copies)])
+    every = [*scenes, *copies]
+    choice = choose([hash_of(image) for image in every], looks=[colours(image).tobytes() for image in every])
     assert choice.keep.tolist() == [True] * 60 + [False] * 20
     assert choice.columns[f"{NAME}_duplicate_of"].to_pylist() == [None] * 60 + [id_(n) for n in range(20)]
-    assert max(choice.columns[f"{NAME}_distance"].drop_null().to_pylist()) <= 48
+    assert max(choice.columns[f"{NAME}_distance"].drop_null().to_pylist()) <= 40
+    assert max(choice.columns[f"{NAME}_difference"].drop_null().to_pylist()) <= 28
     assert choice.columns[f"{NAME}_group"].to_pylist() == [id_(n) for n in (*range(60), *range(20))]
 
 
@@ -70,6 +74,31 @@ def test_plain_pictures_and_rows_without_a_hash_are_kept():
     assert choice.columns[f"{NAME}_group"].null_count == 4
     assert choose([None, None]).keep.all()
     assert choose([]).keep.tolist() == []
+
+
+def test_the_same_things_before_another_background_are_no_duplicates_unless_hashes_alone_count():
+    scene = Scene((3, EMPTY, EMPTY, EMPTY, 40, EMPTY, EMPTY, EMPTY, 7), COLOUR_NAMES.index("red"))
+    bank = SpriteBank(255, variants=1)
+    pixels = [
+        bank.render([one], np.random.default_rng(1))[0]
+        for one in (scene, replace(scene, colour=COLOUR_NAMES.index("purple")))
+    ]
+    images = [Image.fromarray(picture) for picture in pixels]
+    hashes, looks = [hash_of(image) for image in images], [colours(image).tobytes() for image in images]
+    assert choose(hashes, looks=looks).keep.tolist() == [True, True]
+    alone = NearDuplicates(max_difference=255)
+    assert f"{alone.hash}_colours" not in alone.reads()
+    assert choose(hashes, looks=looks, unit=alone).keep.tolist() == [True, False]
+    assert choose(hashes, looks=looks, unit=alone).columns[f"{NAME}_difference"].null_count == 2
+
+
+@pytest.mark.parametrize(("levels", "keep"), [(28, False), (29, True)])
+def test_one_field_that_differs_by_more_than_allowed_tells_pictures_apart(levels, keep):
+    other = bytearray(192)
+    other[100] = levels
+    choice = choose([pattern(1), pattern(1, 5)], looks=[bytes(192), bytes(other)])
+    assert choice.keep.tolist() == [True, keep]
+    assert choice.columns[f"{NAME}_difference"].to_pylist() == [None, None if keep else levels]
 
 
 def pattern(seed, flips=0):
@@ -115,7 +144,7 @@ def test_the_order_of_rows_changes_nothing_and_each_dropped_row_is_near_to_one_t
         assert one.keep[place] == (other is None)
         if other is not None:
             ends = [np.frombuffer(hashes[end], np.uint8) for end in (place, int(other, 16))]
-            assert np.bitwise_count(ends[0] ^ ends[1]).sum() == one.columns[f"{NAME}_distance"][place].as_py() <= 48
+            assert np.bitwise_count(ends[0] ^ ends[1]).sum() == one.columns[f"{NAME}_distance"][place].as_py() <= 40
             assert one.keep[int(other, 16)]
 
 
@@ -124,5 +153,5 @@ def test_distances_out_of_range_are_refused_before_and_at_the_hash_s_width():
         NearDuplicates(max_distance=129)
     rows = RowSet.of([id_(0)], phash=pa.array([bytes(8)], pa.binary(8)), image_id=["a"])
     with pytest.raises(ValueError, match="at most half of the 64 bits"):
-        NearDuplicates().select(rows, 0)
-    assert NearDuplicates(min_ones=0, max_distance=9).select(rows, 0).keep.all()
+        NearDuplicates(max_difference=255).select(rows, 0)
+    assert NearDuplicates(min_ones=0, max_distance=9, max_difference=255).select(rows, 0).keep.all()
