@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from potstill import __version__
-from potstill.config import RequestError
+from potstill import __version__, learning
+from potstill.config import Interrupted, RequestError
 
 EXIT_CODES = {
     "RunFailed": 1,
@@ -22,11 +22,6 @@ EXIT_CODES = {
     "TooManyErrors": 3,
 }
 """Expected errors by the name of their class, so that no module is imported only to compare."""
-
-
-class Interrupted(Exception):
-    """The user ended a run; what it committed stands."""
-
 
 app = typer.Typer(
     help="Raw images into training sets, on Ray.",
@@ -114,30 +109,6 @@ def run(
 
 
 @app.command()
-def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe: a YAML file, or the name of a shipped recipe.")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="Changes to the recipe: data.path=runs/demo.")] = None,
-    out: Annotated[str, typer.Option("--out", "-o", help="Folder of the training; every worker must see it.")] = "",
-    ray: Annotated[str, typer.Option(help="local, auto, or host:port of a cluster.", envvar="POTSTILL_RAY")] = "",
-) -> None:
-    """Train a model by a recipe, or go on with a training from its last checkpoint."""
-    import os
-
-    from potstill.models.trainers.launch import find_recipe, load_recipe
-    from potstill.models.trainers.launch import train as start
-
-    if not out:
-        raise RequestError("give a folder for the training: --out DIR")
-    loaded = load_recipe(find_recipe(recipe), overrides or [])
-    try:
-        done = start(loaded, out, ray or ("auto" if os.environ.get("RAY_ADDRESS") else "local"))
-    except KeyboardInterrupt:
-        raise Interrupted("interrupted; the same command goes on from the last checkpoint") from None
-    print(", ".join(f"{name} {x:.4g}" for name, x in done["metrics"].items()))
-    print(f"{done['steps']} steps over {done['rows']} rows; weights of step {done['exported_step']} in {done['model']}")
-
-
-@app.command()
 def status(directory: Directory) -> None:
     """Say how far a run is, or how it ended."""
     from potstill.pipelines.inspect import status_of
@@ -212,6 +183,9 @@ def calibrate(
 
     for number, table in enumerate(calibrate(directory, verdict, truth, labels)):
         print(("\n" if number else "") + _aligned(table))
+
+
+app.command()(learning.train)
 
 
 def _load(plan: str, overrides: list[str] | None) -> Any:

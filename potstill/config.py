@@ -46,6 +46,10 @@ class RequestError(Exception):
     """The request was wrong (bad plan, missing folder, busy directory): exit code 2, nothing was touched."""
 
 
+class Interrupted(Exception):
+    """The user ended a run; what it committed stands."""
+
+
 class _Loader(yaml.SafeLoader):
     """Safe YAML that refuses a key written twice, which would lose the first value in silence."""
 
