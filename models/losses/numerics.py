@@ -38,6 +38,7 @@ def kl_of_logs(other: Tensor, first: Tensor) -> Tensor:
 
 
 def unit(x: Tensor) -> Tensor:
-    """Rows (..., D) of length 1; a row of zeros stays zeros."""
+    """Rows (..., D) of length 1; a row of zeros (shorter than 1e-12) becomes zeros and gets no gradient."""
     x = wide(x)
-    return x / x.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+    length = x.norm(dim=-1, keepdim=True)
+    return x / length.masked_fill(length < 1e-12, float("inf"))
