@@ -54,7 +54,7 @@ class Rows:
         self.group = groups[self.place]
         self.related = self.group[:, None] == groups
         """True (n, m) at a row's own pair and at those of its group."""
-        self.share = weight[self.valid] * comm.world / comm.sum(weight.sum()).clamp(min=1e-12)
+        self.weight, self.total = weight[self.valid], comm.sum(weight.sum()).clamp(min=1e-12)
 
     def own(self, x: Tensor) -> Tensor:
         """This rank's rows of (B, ...) that count."""
@@ -66,7 +66,7 @@ class Rows:
 
     def mean(self, values: Tensor) -> Tensor:
         """Own part of the weighted mean over all rows, from own values (n,): its mean over ranks is the mean."""
-        return (values * self.share.to(values)).sum()
+        return (values * self.weight.to(values)).sum() * self.comm.world / self.total.to(values)
 
     def both_ways(self, first: Tensor, second: Tensor, scale: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
         """Similarities (n, m) of own firsts to all seconds, and of own seconds to all firsts."""
