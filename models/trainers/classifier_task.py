@@ -89,8 +89,9 @@ class ClassifierTask(Task):
             return 0
         from potstill.models.trainers.parquet import groups
 
-        found = groups(self.recipe.data, (self.recipe.input,))
-        return len(found.read(found.order(self.recipe.data, 0).window_rows(0)[:1])[self.recipe.input][0])
+        found = groups(self.recipe.data, self.recipe.columns())
+        first = found.read(found.order(self.recipe.data, 0).window_rows(0)[:1])
+        return len(self.recipe.prepare(first, training=False)[INPUT][0])
 
     def to(self, device: str) -> None:
         """Move both."""

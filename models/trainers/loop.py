@@ -108,36 +108,37 @@ class Training:
         recipe, comm = self.recipe, self.place.comm
         first, _, skip = self.windows()
         feed = micro_batches(windows, recipe.micro_batch, skip, first + comm.rank, comm.world, self.order.window)
-        log = Log(self.folder, self.done) if comm.rank == 0 else None
         skipped, last, since = 0, {}, time.perf_counter()
-        for step in range(self.done + 1, self.total + 1):
-            micro = [self.task.collate(next(feed)) for _ in range(recipe.accumulation)]
-            logged = step % recipe.saving.log_every == 0 or step in (1, self.total)
-            samples = step * recipe.batch_size
-            progress = Progress(step, (samples - 1) // self.order.rows + 1, samples, self.total)
-            factor = recipe.learning_rate.at(step, self.total)
-            entry = self.stepper.step(micro, progress, factor, logged)
-            skipped = skipped + 1 if entry["nan/skipped"] else 0
-            if skipped >= SKIPPED_AT_MOST:
-                raise TrainFailed(self._not_finite(step, entry))
-            if logged or entry["nan/skipped"]:
-                seconds, since = time.perf_counter() - since, time.perf_counter()
-                entry |= {"epoch": progress.epoch, "samples": samples, "seconds": seconds}
-                last = entry
-                if log:
+        with Log(self.folder, self.done, comm.rank) as log:
+            for step in range(self.done + 1, self.total + 1):
+                micro = [self.task.collate(next(feed)) for _ in range(recipe.accumulation)]
+                entry = self._step(micro, step)
+                skipped = skipped + 1 if entry["nan/skipped"] else 0
+                if "loss/total" in entry:
+                    entry["seconds"], since = time.perf_counter() - since, time.perf_counter()
                     log.write(step, entry)
-            ends = step == self.total
-            if self.evaluation and (ends or step % (recipe.saving.evaluate_every or self.total) == 0):
-                last = self.evaluation.run(self.stepper.learner.student)
-                if log:
+                    last = entry
+                if skipped >= SKIPPED_AT_MOST:
+                    raise TrainFailed(self._not_finite(step, entry))
+                if self._due(step, recipe.saving.evaluate_every) and self.evaluation:
+                    last = self.evaluation.run(self.stepper.learner.student)
                     log.write(step, {f"validation/{name}": x for name, x in last.items()})
-                self._keep_best(step, last)
-                report({**last, "step": step, "samples": samples})
-            if ends or step % recipe.saving.checkpoint_every == 0 or (self.best and self.best[1] == step):
-                self._save(step)
-        if log:
-            log.close()
+                    self._keep_best(step, last)
+                    report({**last, "step": step, "samples": step * recipe.batch_size})
+                if self._due(step, recipe.saving.checkpoint_every) or (self.best and self.best[1] == step):
+                    self._save(step)
         return last
+
+    def _step(self, micro: list[dict[str, torch.Tensor]], step: int) -> dict[str, float]:
+        """One step; what it says has losses where it is to be logged."""
+        recipe, samples = self.recipe, step * self.recipe.batch_size
+        progress = Progress(step, (samples - 1) // self.order.rows + 1, samples, self.total)
+        logged = step == 1 or self._due(step, recipe.saving.log_every)
+        entry = self.stepper.step(micro, progress, recipe.learning_rate.at(step, self.total), logged)
+        return entry | {"epoch": progress.epoch, "samples": samples}
+
+    def _due(self, step: int, every: int | None) -> bool:
+        return step == self.total or (every is not None and step % every == 0)
 
     def _not_finite(self, step: int, entry: Mapping[str, float]) -> str:
         terms = ", ".join(f"{name[5:]} {x:.4g}" for name, x in entry.items() if name.startswith("loss/"))

@@ -1,0 +1,46 @@
+"""One step of eight ragged samples is the same step, however many workers and micro-batches share it."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tests.conftest import ROOT
+from tests.models.trainers.ranks import gradients
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory):
+    """What two processes with two micro-batches each found, by strategy."""
+    folder = tmp_path_factory.mktemp("ranks")
+    command = [sys.executable, "-W", "ignore", "-m", "tests.models.trainers.ranks", folder / "store", folder / "found"]
+    each = [subprocess.Popen([*map(str, command), str(rank), "2"], cwd=ROOT) for rank in range(2)]
+    assert [process.wait(timeout=300) for process in each] == [0, 0]
+    return torch.load(folder / "found", weights_only=True)
+
+
+def equal(found, wanted):
+    entry, grads = found
+    assert entry["loss/cross_entropy"] == pytest.approx(wanted[0]["loss/cross_entropy"], abs=1e-6)
+    assert entry["loss/token_kl"] == pytest.approx(wanted[0]["loss/token_kl"], abs=1e-6)
+    assert entry["grad/norm"] == pytest.approx(wanted[0]["grad/norm"], abs=1e-6)
+    assert grads.keys() == wanted[1].keys() and len(grads) == 3
+    for name, grad in grads.items():
+        assert torch.allclose(grad, wanted[1][name], atol=1e-6), name
+
+
+def test_four_micro_batches_make_the_same_step():
+    equal(gradients(None, 0, 1, 4), gradients(None, 0, 1, 1))
+
+
+def test_the_mean_of_means_would_be_another_step():
+    """The samples are ragged enough to tell: a mean of the four micro-batches' own means is something else."""
+    whole = gradients(None, 0, 1, 1)[0]["loss/cross_entropy"]
+    parts = [gradients(None, quarter, 4, 1)[0]["loss/cross_entropy"] for quarter in range(4)]
+    assert abs(sum(parts) / 4 - whole) > 1e-2
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_workers_make_the_same_step(two_ranks, strategy):
+    equal(two_ranks[strategy], gradients(None, 0, 1, 1))
