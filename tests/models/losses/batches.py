@@ -69,6 +69,16 @@ def activations(seed=0, rows=ROWS, teachers=1, dtype=torch.float64):
     return Batch(output(0), Labels(rows), tuple(output(2) for _ in range(teachers)))
 
 
+def candidates(seed=0, rows=ROWS, dtype=torch.float64, count=4):
+    """Pictures with candidates of their own, and how a judge scores these."""
+    g = torch.Generator().manual_seed(seed)
+    scores = torch.rand(rows, count, generator=g, dtype=torch.float64)
+    student = Output(
+        image=draw(g, rows, WIDTH, dtype=dtype), features={"candidates": draw(g, rows, count, WIDTH, dtype=dtype)}
+    )
+    return Batch(student, Labels(rows), (Output(logits=scores.to(dtype)),))
+
+
 def leaves(batch):
     """Every tensor of the student that may get a gradient, by name."""
     student = batch.student
