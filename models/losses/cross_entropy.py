@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from potstill.models.losses.chunked import summed
 from potstill.models.losses.loss import Batch, Loss
 from potstill.models.losses.numerics import log_probs
 
@@ -21,22 +23,23 @@ def cross_entropy(logits: Tensor, target: Tensor, *, label_smoothing: float = 0.
     """
     logs = log_probs(logits)
     wanted = logs.gather(-1, target[:, None])[:, 0] if target.ndim == 1 else (target.to(logs) * logs).sum(-1)
+    if not label_smoothing:
+        return -wanted
     return -(1 - label_smoothing) * wanted - label_smoothing * logs.mean(-1)
 
 
 class CrossEntropy(Loss):
-    """Cross-entropy of the student's classes against the target."""
+    """Cross-entropy of the student against the target: of rows where that is (B,), of tokens where it is (B, L)."""
 
     kind: Literal["cross_entropy"] = "cross_entropy"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
 
     def needs(self) -> frozenset[str]:
-        """Logits (B, C) and classes (B,) or probabilities (B, C)."""
+        """Logits (B, C) and classes (B,) or probabilities (B, C); or logits (B, L, V) and words (B, L)."""
         return frozenset({"student.logits", "target"})
 
     def terms(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Sum over rows with a label."""
-        valid = self.valid(batch.labels)
-        target = batch.labels.target[valid]  # pyright: ignore[reportOptionalSubscript]
-        values = cross_entropy(batch.student.logits[valid], target, label_smoothing=self.label_smoothing)
-        return {"": self.total(values, batch.labels)}
+        """Sum over rows, or tokens, with a label."""
+        rows = partial(cross_entropy, label_smoothing=self.label_smoothing)
+        target = batch.labels.target
+        return {"": summed(self, batch.labels, rows, batch.student.logits, target)}  # pyright: ignore[reportArgumentType]

@@ -15,10 +15,14 @@ from potstill.models.losses.dcl import Dcl
 from potstill.models.losses.dho import Dho
 from potstill.models.losses.dist import Dist
 from potstill.models.losses.dkd import Dkd
+from potstill.models.losses.dpo import Dpo
 from potstill.models.losses.ensemble import Ensemble
 from potstill.models.losses.fitnet import Fitnet
+from potstill.models.losses.gram_relation import GramRelation
 from potstill.models.losses.info_nce import InfoNce
 from potstill.models.losses.kd import Kd
+from potstill.models.losses.llava_kd import LlavaKd
+from potstill.models.losses.llava_mod_preference import LlavaModPreference
 from potstill.models.losses.mlkd import Mlkd
 from potstill.models.losses.multi_aspect_bce import MultiAspectBce
 from potstill.models.losses.nt_xent import NtXent
@@ -28,6 +32,8 @@ from potstill.models.losses.rkd import Rkd
 from potstill.models.losses.score_matching import ScoreMatching
 from potstill.models.losses.siglip import SigLip
 from potstill.models.losses.similarity_preserving import SimilarityPreserving
+from potstill.models.losses.token_kl import TokenKl
+from potstill.models.losses.topk_kl import TopkKl
 from potstill.models.losses.vicreg import Vicreg
 
 AnyLoss = Annotated[
@@ -42,10 +48,14 @@ AnyLoss = Annotated[
     | Dho
     | Dist
     | Dkd
+    | Dpo
     | Ensemble
     | Fitnet
+    | GramRelation
     | InfoNce
     | Kd
+    | LlavaKd
+    | LlavaModPreference
     | Mlkd
     | MultiAspectBce
     | NtXent
@@ -55,6 +65,8 @@ AnyLoss = Annotated[
     | ScoreMatching
     | SigLip
     | SimilarityPreserving
+    | TokenKl
+    | TopkKl
     | Vicreg,
     Field(discriminator="kind"),
 ]  # fmt: skip

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import torch
 
+from potstill.models.losses.logits import TopK
 from potstill.models.losses.loss import Batch, Labels, Output
 
 ROWS, CLASSES, WIDTH, LENGTH, WORDS = 6, 5, 4, 7, 11
@@ -77,6 +78,14 @@ def candidates(seed=0, rows=ROWS, dtype=torch.float64, count=4):
         image=draw(g, rows, WIDTH, dtype=dtype), features={"candidates": draw(g, rows, count, WIDTH, dtype=dtype)}
     )
     return Batch(student, Labels(rows), (Output(logits=scores.to(dtype)),))
+
+
+def topk(seed=0, rows=ROWS, k=4, temperature=1.0, dtype=torch.float64):
+    """As :func:`tokens`, with a teacher of whom only the best words were cached."""
+    batch = tokens(seed, rows, dtype=dtype)
+    logp, idx = (batch.teacher.logits.double() / temperature).log_softmax(-1).topk(k)
+    cached = Output(logits=TopK(idx.int(), logp.to(dtype), temperature, WORDS))
+    return replace(batch, teachers=(cached,))
 
 
 def leaves(batch):

@@ -38,6 +38,12 @@ CASES = {
     "rkd": ({"student": "pooled", "teacher": "deep"}, batches.activations),
     "similarity_preserving": ({"student": "deep", "teacher": "pooled"}, batches.activations),
     "vicreg": ({}, batches.pairs),
+    "dpo": ({}, batches.tokens),
+    "gram_relation": ({}, batches.tokens),
+    "llava_kd": ({}, batches.tokens),
+    "llava_mod_preference": ({}, batches.tokens),
+    "token_kl": ({}, batches.tokens),
+    "topk_kl": ({}, batches.topk),
 }
 """By kind: settings for the test, and the micro-batch."""
 
@@ -105,7 +111,7 @@ def test_bfloat16_costs_little(kind):
 def test_rows_that_do_not_count_have_no_part(kind):
     loss, batch = case(kind)
     valid = loss.valid(batch.labels)
-    empty = replace(batch.labels, masks={"none": torch.zeros_like(valid)})
+    empty = replace(batch.labels, masks={**batch.labels.masks, "none": torch.zeros_like(valid)})
     loss, batch = loss.model_copy(update={"mask": "none"}), replace(batch, labels=empty)
     total, _ = value(loss, batch)
     total.backward()
@@ -124,7 +130,7 @@ def test_a_sum_over_rows_is_the_sum_of_its_parts(kind):
     for row in range(batch.labels.size):
         mask = torch.zeros_like(valid)
         mask[row] = valid[row]
-        part = replace(batch, labels=replace(batch.labels, masks={"one": mask}))
+        part = replace(batch, labels=replace(batch.labels, masks={**batch.labels.masks, "one": mask}))
         built_one = one.build(part).double()
         built_one.load_state_dict(built.state_dict())
         built_one.eval()
