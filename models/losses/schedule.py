@@ -40,6 +40,10 @@ class Schedule(Settings):
             raise ValueError("linear_warmup ends at `value`; leave `end` out")
         return self
 
+    def __mul__(self, factor: float) -> Schedule:
+        """The same over time, times a number."""
+        return self.model_copy(update={"value": self.value * factor, "end": self.end * factor})
+
     def at(self, progress: Progress) -> float:
         """The weight now."""
         now = {"step": progress.step, "epoch": progress.epoch, "sample": progress.samples}[self.unit]

@@ -73,6 +73,7 @@ def test_schedules_by_hand():
     assert [warm.at(Progress(epoch=epoch)) for epoch in (1, 10, 20, 30)] == [0.4, 4.0, 8.0, 8.0]
     cosine = Schedule(kind="cosine", value=1, end=0.5, length=4)
     assert [cosine.at(Progress(step=step)) for step in (2, 4)] == pytest.approx([0.75, 0.5])
+    assert [(cosine * 3).at(Progress(step=step)) for step in (2, 4)] == pytest.approx([2.25, 1.5])
     steps = Schedule(kind="piecewise", value=1, end=0, unit="sample", length=100)
     assert [steps.at(Progress(samples=samples)) for samples in (100, 101)] == [1, 0]
 
