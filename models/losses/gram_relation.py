@@ -25,19 +25,16 @@ def gram(logits: Tensor | Hidden, inner: tuple[Tensor, ...] = ()) -> Tensor:
     products = h @ inner[0] @ h.T
     if logits.bias is None:
         return products
-    sides = h @ inner[1]
-    return products + sides[:, None] + sides[None, :] + inner[2]
+    side = (h @ inner[1]).expand_as(products)
+    return products + side + side.T + inner[2]
 
 
 def inner(logits: Tensor | Hidden) -> tuple[Tensor, ...]:
     """Products (H, H) of a head with itself, and those with its bias; nothing for logits that are there."""
     if not isinstance(logits, Hidden):
         return ()
-    weight = wide(logits.weight.to(logits.h.dtype))
-    if logits.bias is None:
-        return (weight.T @ weight,)
-    bias = wide(logits.bias.to(logits.h.dtype))
-    return weight.T @ weight, weight.T @ bias, bias @ bias
+    weight, bias = wide(logits.weight), logits.bias
+    return (weight.T @ weight, *(() if bias is None else (weight.T @ wide(bias), wide(bias) @ wide(bias))))
 
 
 def relation(student: Tensor, teacher: Tensor) -> Tensor:
