@@ -23,6 +23,7 @@ from potstill.models.losses.info_nce import InfoNce
 from potstill.models.losses.kd import Kd
 from potstill.models.losses.llava_kd import LlavaKd
 from potstill.models.losses.llava_mod_preference import LlavaModPreference
+from potstill.models.losses.matryoshka import Matryoshka
 from potstill.models.losses.mlkd import Mlkd
 from potstill.models.losses.multi_aspect_bce import MultiAspectBce
 from potstill.models.losses.nt_xent import NtXent
@@ -56,6 +57,7 @@ AnyLoss = Annotated[
     | Kd
     | LlavaKd
     | LlavaModPreference
+    | Matryoshka
     | Mlkd
     | MultiAspectBce
     | NtXent
@@ -71,3 +73,5 @@ AnyLoss = Annotated[
     Field(discriminator="kind"),
 ]  # fmt: skip
 """A loss of a recipe."""
+
+Matryoshka.model_rebuild(_types_namespace={"AnyLoss": AnyLoss})

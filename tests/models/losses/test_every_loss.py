@@ -44,6 +44,7 @@ CASES = {
     "llava_mod_preference": ({}, batches.tokens),
     "token_kl": ({}, batches.tokens),
     "topk_kl": ({}, batches.topk),
+    "matryoshka": ({"inner": {"kind": "info_nce"}, "widths": (2, 4)}, batches.pairs),
 }
 """By kind: settings for the test, and the micro-batch."""
 
@@ -107,7 +108,7 @@ def test_bfloat16_costs_little(kind):
     assert abs(rough.item() - exact) <= 0.03 * max(abs(exact), 1.0)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in CASES if KINDS[kind].per != "batch"])
+@pytest.mark.parametrize("kind", [kind for kind in CASES if case(kind)[0].per != "batch"])
 def test_rows_that_do_not_count_have_no_part(kind):
     loss, batch = case(kind)
     valid = loss.valid(batch.labels)
@@ -119,7 +120,7 @@ def test_rows_that_do_not_count_have_no_part(kind):
     assert all(x.grad is None or not x.grad.any() for x in batches.leaves(batch).values())
 
 
-@pytest.mark.parametrize("kind", [kind for kind in CASES if KINDS[kind].per != "batch"])
+@pytest.mark.parametrize("kind", [kind for kind in CASES if case(kind)[0].per != "batch"])
 def test_a_sum_over_rows_is_the_sum_of_its_parts(kind):
     loss, batch = case(kind)
     _, built = value(loss, batch)
