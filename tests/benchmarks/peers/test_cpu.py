@@ -31,6 +31,16 @@ def test_the_time_of_a_daemon_counts_too(tmp_path):
     assert cost["status"] == 0
 
 
+def test_the_time_of_a_child_counts_whose_parent_ignores_its_end(tmp_path):
+    burn = BURN.replace("0.3", "0.6")
+    deaf = f"""
+import signal, subprocess, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+subprocess.Popen([sys.executable, "-c", {burn!r}]).wait()
+"""
+    assert measured(deaf, tmp_path / "log")["cpu"] >= 0.5
+
+
 def test_a_command_that_fails_says_so_and_one_that_takes_too_long_is_ended(tmp_path):
     assert measured("raise SystemExit(3)", tmp_path / "log")["status"] == 3
     assert measured("import time; time.sleep(600)", tmp_path / "log", 0.5)["status"] == 124
