@@ -5,15 +5,21 @@ import torch
 from torch import multiprocessing
 
 from potstill.models.losses.albef import Albef
+from potstill.models.losses.barlow_twins import BarlowTwins
 from potstill.models.losses.clip_affinity import ClipAffinity
 from potstill.models.losses.clip_kd import ClipKd
 from potstill.models.losses.comm import Alone, Group
+from potstill.models.losses.crd import Crd
 from potstill.models.losses.dcl import Dcl
 from potstill.models.losses.info_nce import InfoNce
 from potstill.models.losses.loss import Batch, Labels, Output
 from potstill.models.losses.nt_xent import NtXent
+from potstill.models.losses.pkt import Pkt
+from potstill.models.losses.rkd import Rkd
 from potstill.models.losses.siglip import SigLip
+from potstill.models.losses.similarity_preserving import SimilarityPreserving
 from potstill.models.losses.stack import LossStack
+from potstill.models.losses.vicreg import Vicreg
 
 ROWS, INPUTS, WIDTH, WORLD = 8, 5, 4, 2
 LOSSES = {
@@ -27,6 +33,13 @@ LOSSES = {
     "albef, queue": Albef(queue=12, mask="some"),
     "dcl": Dcl(sigma=0.5),
     "nt_xent": NtXent(mask="some"),
+    "barlow_twins": BarlowTwins(mask="some"),
+    "vicreg": Vicreg(mask="some"),
+    "similarity_preserving": SimilarityPreserving(student="image", teacher="text", gather=True),
+    "pkt": Pkt(student="image", teacher="text", gather=True, mask="some"),
+    "rkd": Rkd(student="image", teacher="text", gather=True, mask="some"),
+    "crd, queue": Crd(student="image", teacher="text", width=3, queue=12, mask="some"),
+    "crd, short queue": Crd(student="image", teacher="text", width=3, queue=3),
 }
 
 
