@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from potstill.models.losses.features import counted, path, tensor
+from potstill.models.losses.features import path, two_views
 from potstill.models.losses.loss import Batch, Loss, Weight
 
 if TYPE_CHECKING:
@@ -52,5 +52,5 @@ class BarlowTwins(Loss):
 
     def terms(self, batch: Batch) -> Mapping[str, Tensor]:
         """The sums over dimensions."""
-        views = counted(self, batch, *(tensor(batch.student, name) for name in self.views), gather=self.gather)
-        return dict(zip(self.parts, barlow_twins(*views), strict=True))
+        values = barlow_twins(*two_views(self, batch, self.views, gather=self.gather))
+        return dict(zip(self.parts, values, strict=True))

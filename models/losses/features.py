@@ -31,6 +31,15 @@ def counted(loss: Loss, batch: Batch, *tensors: Tensor, gather: bool = False) ->
     return gather_rows(batch.comm if gather else Alone(), valid, *tensors)
 
 
+def two_views(loss: Loss, batch: Batch, names: tuple[str, str], *, gather: bool) -> tuple[Tensor, ...]:
+    """Rows (N, D) that count of two of the student's embeddings. Raises ValueError where they are not of one width."""
+    first, second = (tensor(batch.student, name) for name in names)
+    if first.ndim != 2 or first.shape != second.shape:
+        shapes = f"{names[0]} is {tuple(first.shape)} and {names[1]} {tuple(second.shape)}"
+        raise ValueError(f"{loss.title} wants two views (B, D) of one width: {shapes}")
+    return counted(loss, batch, first, second, gather=gather)
+
+
 class Between(Loss):
     """Base of losses that compare an activation of the student with one of its teacher."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from potstill.models.losses.features import counted, path, tensor
+from potstill.models.losses.features import path, two_views
 from potstill.models.losses.loss import Batch, Loss, Weight
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ class Vicreg(Loss):
 
     def terms(self, batch: Batch) -> Mapping[str, Tensor]:
         """The three terms."""
-        views = counted(self, batch, *(tensor(batch.student, name) for name in self.views), gather=self.gather)
-        first, second = views
+        first, second = two_views(self, batch, self.views, gather=self.gather)
         return {
             "invariance": invariance(first, second),
             "variance": variance(first) + variance(second),

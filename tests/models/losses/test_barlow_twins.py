@@ -53,3 +53,10 @@ def test_views_are_any_two_of_the_student():
     assert [x.item() for x in loss.terms(batch).values()] == [x.item() for x in barlow_twins(*views)]
     assert BarlowTwins().needs() == {"student.image", "student.text"}
     assert loss.weights() == {"barlow_twins.invariance": 1.0, "barlow_twins.redundancy": 0.0051}
+
+
+def test_views_of_two_widths_are_refused():
+    batch = batches.activations(teachers=0)
+    narrow = batches.with_leaves(batch, batch.student.features | {"other": batch.student.features["other"][:, :3]})
+    with pytest.raises(ValueError, match=r"one width: pooled is \(6, 4\) and other \(6, 3\)"):
+        BarlowTwins(views=("pooled", "other")).terms(narrow)

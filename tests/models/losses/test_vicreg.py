@@ -50,3 +50,10 @@ def test_both_views_have_their_spread():
     assert terms["variance"].item() == pytest.approx((variance(image) + variance(text)).item())
     assert terms["covariance"].item() == pytest.approx((covariance(image) + covariance(text)).item())
     assert loss.weights() == {"vicreg.invariance": 25.0, "vicreg.variance": 25.0, "vicreg.covariance": 1.0}
+
+
+def test_views_of_two_widths_are_refused():
+    batch = batches.activations(teachers=0)
+    narrow = batches.with_leaves(batch, batch.student.features | {"other": batch.student.features["other"][:, :3]})
+    with pytest.raises(ValueError, match=r"one width: pooled is \(6, 4\) and other \(6, 3\)"):
+        Vicreg(views=("pooled", "other")).terms(narrow)
