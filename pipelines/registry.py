@@ -18,6 +18,7 @@ from potstill.pipelines.scorers.norm_sim import NormSim
 from potstill.pipelines.scorers.perplexity import Perplexity
 from potstill.pipelines.scorers.phash import PerceptualHash
 from potstill.pipelines.scorers.pixel_hash import PixelHash
+from potstill.pipelines.scorers.teacher_classes import TeacherClasses
 from potstill.pipelines.scorers.text_area import TextArea
 from potstill.pipelines.scorers.text_stats import TextStats
 from potstill.pipelines.scorers.toxicity import Toxicity
@@ -76,7 +77,8 @@ AnyStage = Annotated[
     | Language | MaskedClipScore | MetricJudge | Mixture | Moderate | NearDuplicates | NegClipLoss | NormSim
     | OasisInstruct | OasisJudge | PairJudge | PerceptualHash | Perplexity | PixelHash | Preference
     | PromptChain | RS2 | RandomSubset | RankJudge | Respond | ScenePrograms | SemanticDuplicates | SetFilter
-    | Split | TargetClusters | TargetedTransport | TextArea | TextStats | Toxicity | Unique | VerifiedCaption,
+    | Split | TargetClusters | TargetedTransport | TeacherClasses | TextArea | TextStats | Toxicity | Unique
+    | VerifiedCaption,
     Field(discriminator="kind"),
 ]  # fmt: skip
 AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind")]

@@ -15,9 +15,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from potstill.config import RequestError
+from potstill.models.losses.logits import TopK
 from potstill.models.losses.loss import Labels, Output
 from potstill.models.losses.numerics import IGNORED
-from potstill.models.trainers.classifier import INPUT, TARGET, ClassifierRecipe, Network
+from potstill.models.trainers.classifier import BEST, HEAT, INPUT, LOGP, TARGET, ClassifierRecipe, Network
 from potstill.models.trainers.pictures import as_tensor_bytes
 from potstill.models.trainers.task import Inputs, Task
 
@@ -106,20 +107,29 @@ class ClassifierTask(Task):
             given = torch.tensor(flat, dtype=torch.float32).view(rows.num_rows, -1)
         else:
             given = torch.from_numpy(as_tensor_bytes(rows[INPUT], self.recipe.network.size))
-        return {INPUT: given, TARGET: torch.tensor(rows[TARGET].to_numpy())}
+        inputs = {INPUT: given, TARGET: torch.tensor(rows[TARGET].to_numpy())}
+        for name in (BEST, LOGP):
+            if name in rows.column_names:
+                flat = rows[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+                inputs[name] = torch.tensor(flat).view(rows.num_rows, -1)
+        return inputs | ({HEAT: torch.tensor(rows[HEAT].to_numpy())} if HEAT in rows.column_names else {})
 
     def labels(self, inputs: Inputs) -> Labels:
-        """Targets, and which rows have one."""
+        """Targets, and which rows have one: masks `labelled`, `unlabelled` and `all`."""
         target = inputs[TARGET]
         labelled = target != IGNORED
-        return Labels(len(target), target, {"labelled": labelled, "unlabelled": ~labelled})
+        masks = {"labelled": labelled, "unlabelled": ~labelled, "all": torch.ones_like(labelled)}
+        return Labels(len(target), target, masks)
 
     def see(self, student: nn.Module, inputs: Inputs, needs: frozenset[str]) -> Output:
         """Logits."""
         return Output(logits=student(inputs[INPUT]))
 
     def teach(self, inputs: Inputs, needs: frozenset[str]) -> tuple[Output, ...]:
-        """The teacher's logits for the same view."""
+        """The teacher's logits for the same view, or its best classes that were stored for it."""
+        if BEST in inputs:
+            best = TopK(inputs[BEST], inputs[LOGP], float(inputs[HEAT][0]), len(self.recipe.classes))
+            return (Output(logits=best),)
         return () if self.teacher is None else (Output(logits=self.teacher(inputs[INPUT])),)
 
     def evaluate(self, student: nn.Module, inputs: Inputs) -> dict[str, np.ndarray]:

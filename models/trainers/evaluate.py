@@ -22,7 +22,7 @@ class Evaluation:
     def __init__(self, recipe: Recipe, task: Task, comm: Comm, device: str) -> None:
         assert recipe.validation is not None
         self.recipe, self.task, self.comm, self.device = recipe, task, comm, device
-        self.groups = groups(recipe.validation, recipe.columns())
+        self.groups = groups(recipe.validation, recipe.validation_columns())
         self.rows = sum(self.groups.sizes)
 
     def run(self, student: nn.Module) -> dict[str, float]:

@@ -34,6 +34,7 @@ def train(recipe: Recipe, out: str, address: str = "local") -> dict[str, Any]:
     if folder.status().get("state") == "done":
         return folder.status()
     found = groups(recipe.data, recipe.columns())
+    recipe.check_rows(found)
     rows = sum(found.sizes)
     status = {"kind": recipe.kind, "rows": rows, "steps": recipe.total_steps(rows), "versions": _versions()}
     folder.write_status({"state": "running", **status})

@@ -74,7 +74,7 @@ class Training:
         """The first micro-batch tells the losses with weights of their own how large things are."""
         recipe, task, device = self.recipe, self.task, self.place.device
         first = self.groups.read(self.order.window_rows(0)[: recipe.micro_batch])
-        inputs = {name: x.to(device) for name, x in task.collate(recipe.prepare(first, training=False)).items()}
+        inputs = {name: x.to(device) for name, x in task.collate(recipe.prepare(first, training=True)).items()}
         needs = frozenset().union(*(loss.needs() for loss in recipe.losses))
         was_training = task.student.training
         task.student.eval()
@@ -195,20 +195,21 @@ class Training:
 
 
 def _rng(device: str) -> dict[str, Any]:
-    """States of all random generators, in what a checkpoint may hold."""
+    """States of all random generators, in plain values: they are sent to rank 0 and kept in a checkpoint."""
     name, keys, *rest = np.random.get_state()
-    state = {"torch": torch.get_rng_state(), "python": random.getstate(), "numpy": [name, torch.tensor(keys), *rest]}
-    return state | ({"cuda": torch.cuda.get_rng_state(device)} if device.startswith("cuda") else {})
+    state = {"torch": torch.get_rng_state().tolist(), "numpy": [name, keys.tolist(), *rest]}
+    state["python"] = random.getstate()
+    return state | ({"cuda": torch.cuda.get_rng_state(device).tolist()} if device.startswith("cuda") else {})
 
 
 def _set_rng(state: Mapping[str, Any]) -> None:
-    torch.set_rng_state(state["torch"])
+    torch.set_rng_state(torch.tensor(state["torch"], dtype=torch.uint8))
     version, inner, gauss = state["python"]
     random.setstate((version, tuple(inner), gauss))
     name, keys, *rest = state["numpy"]
-    np.random.set_state((name, keys.numpy(), *rest))
+    np.random.set_state((name, np.asarray(keys, np.uint32), *rest))
     if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])
+        torch.cuda.set_rng_state(torch.tensor(state["cuda"], dtype=torch.uint8))
 
 
 def _gathered(mine: Any, comm: Comm) -> list[Any]:

@@ -50,16 +50,26 @@ class Groups:
             mine = np.flatnonzero(rows["group"] == group)
             within = rows["row"][mine]
             kept = self.kept[group]
-            tables.append(self._group(int(group)).take(pa.array(within if kept is None else kept[within])))
+            tables.append(
+                self._group(int(group), self.columns).take(pa.array(within if kept is None else kept[within]))
+            )
             position[mine] = np.arange(done, done + len(mine))
             done += len(mine)
         table = pa.concat_tables(tables, promote_options="default").take(pa.array(position))
         return table.append_column(EPOCH, pa.array(rows["epoch"]))
 
-    def _group(self, group: int) -> pa.Table:
+    def whole(self, columns: Sequence[str]) -> pa.Table:
+        """These columns of all rows that count, in the order of the files."""
+        parts = []
+        for group, kept in enumerate(self.kept):
+            table = self._group(group, columns)
+            parts.append(table.slice(0, self.sizes[group]) if kept is None else table.take(pa.array(kept)))
+        return pa.concat_tables(parts, promote_options="default")
+
+    def _group(self, group: int, columns: Sequence[str]) -> pa.Table:
         file, index = self.places[group]
         with self._system.open(self.files[file], "rb") as opened:
-            return pq.ParquetFile(opened).read_row_group(index, columns=list(self.columns))
+            return pq.ParquetFile(opened).read_row_group(index, columns=list(columns))
 
 
 def groups(settings: Rows, columns: Sequence[str]) -> Groups:

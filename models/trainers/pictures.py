@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,26 +57,46 @@ def encoded(rows: pa.Table, column: str) -> Iterator[bytes]:
         yield value["bytes"] if isinstance(value, dict) else value
 
 
-def pixels(data: bytes, size: int, drawn: dict[str, Any] | None = None, view: View | None = None) -> np.ndarray:
-    """A picture of (size, size, 3) bytes, RGB; the middle unless ``drawn`` says which part."""
+def pixels(data: bytes, size: int, drawn: Mapping[str, Any] | None = None) -> np.ndarray:
+    """A picture of (size, size, 3) bytes, RGB; its middle unless ``drawn`` says which part."""
     with Image.open(io.BytesIO(data)) as file:
         picture = file.convert("RGB")
-    drawn = drawn or (view or View()).draw(0, "", 0, *picture.size)
-    picture = picture.resize((size, size), Image.Resampling.BICUBIC, box=drawn["box"])
+    return _cut(picture, size, drawn or View().draw(0, "", 0, *picture.size))
+
+
+def drawn_pixels(
+    data: bytes, size: int, view: View, seed: int, sample: str, epoch: int
+) -> tuple[dict[str, Any], np.ndarray]:
+    """A random view of a picture: how it was cut and turned, and its pixels (size, size, 3)."""
+    with Image.open(io.BytesIO(data)) as file:
+        picture = file.convert("RGB")
+    drawn = view.draw(seed, sample, epoch, *picture.size)
+    return drawn, _cut(picture, size, drawn)
+
+
+def _cut(picture: Image.Image, size: int, drawn: Mapping[str, Any]) -> np.ndarray:
+    picture = picture.resize((size, size), Image.Resampling.BICUBIC, box=tuple(drawn["box"]))
     return np.asarray(picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if drawn["flip"] else picture)
 
 
-def stored_pictures(rows: pa.Table, column: str, size: int, view: View, seed: int) -> pa.Array:
-    """Pixels of each row as bytes, (size, size, 3). Raises ValueError that names the row that does not decode."""
+def stored_pictures(
+    rows: pa.Table, column: str, size: int, view: View, seed: int, replay: Sequence[Mapping[str, Any]] | None = None
+) -> pa.Array:
+    """Pixels of each row as bytes, (size, size, 3): a random view by its epoch, or the views to ``replay``.
+
+    Raises ValueError that names the row whose picture does not decode.
+    """
     arrays = []
     ids, epochs = rows[SAMPLE_ID].to_pylist(), rows[EPOCH].to_pylist()
-    for sample, epoch, data in zip(ids, epochs, encoded(rows, column), strict=True):
+    for number, (sample, epoch, data) in enumerate(zip(ids, epochs, encoded(rows, column), strict=True)):
         try:
-            with Image.open(io.BytesIO(data)) as file:
-                width, height = file.size
-            arrays.append(pixels(data, size, view.draw(seed, sample, epoch, width, height)).tobytes())
+            if replay is None:
+                _, picture = drawn_pixels(data, size, view, seed, sample, epoch)
+            else:
+                picture = pixels(data, size, replay[number])
         except (OSError, TypeError) as error:
             raise ValueError(f"the picture of sample {sample} does not decode: {error}") from error
+        arrays.append(picture.tobytes())
     return pa.array(arrays, pa.large_binary())
 
 

@@ -14,6 +14,7 @@ from potstill.models.losses.registry import AnyLoss
 from potstill.models.trainers.settings import Compute, Data, LearningRate, Optimizer, Rows, Saving
 
 if TYPE_CHECKING:
+    from potstill.models.trainers.parquet import Groups
     from potstill.models.trainers.task import Task
 
 
@@ -64,6 +65,13 @@ class Recipe(Settings):
     @abstractmethod
     def columns(self) -> tuple[str, ...]:
         """Columns that training reads."""
+
+    def validation_columns(self) -> tuple[str, ...]:
+        """Columns that evaluation reads."""
+        return self.columns()
+
+    def check_rows(self, rows: Groups) -> None:
+        """Raise :class:`RequestError` for what can be found out from some column of all rows, before the first step."""
 
     @abstractmethod
     def prepare(self, rows: pa.Table, *, training: bool) -> pa.Table:

@@ -77,7 +77,7 @@ def test_two_steps_and_two_more_are_four(run, tmp_path, monkeypatch):
     one, two = (load_file(Path(done["model"]) / "model.safetensors") for done in (whole, parts))
     assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
     states = [Folder(tmp_path / name).load(4) for name in ("whole", "parts")]
-    assert all(torch.equal(a["torch"], b["torch"]) for a, b in zip(states[0]["rng"], states[1]["rng"], strict=True))
+    assert states[0]["rng"] == states[1]["rng"]
     moments = [state["optimizer"]["state"] for state in states]
     for name, first in moments[0].items():
         assert all(torch.equal(torch.as_tensor(x), torch.as_tensor(moments[1][name][key])) for key, x in first.items())
