@@ -59,8 +59,8 @@ class Mlkd(Loss):
     def terms(self, batch: Batch) -> Mapping[str, Tensor]:
         """Sum over own rows, and the relations over the rows of all ranks."""
         valid, student, teacher = self.valid(batch.labels), batch.student.logits, batch.teacher.logits
-        everyone = gather_rows(batch.comm, valid, student, teacher)
         rows = sum(kd(student[valid], teacher[valid], temperature=t) for t in self.temperatures)
+        everyone = gather_rows(batch.comm, valid, student, teacher)
         each = {
             "instance": self.total(rows, batch.labels),  # pyright: ignore[reportArgumentType]
             "batch": sum(gram_of_rows(*everyone, temperature=t) for t in self.temperatures),

@@ -13,8 +13,10 @@ IGNORED = -100
 
 def wide(x: Tensor) -> Tensor:
     """The same numbers in float32, or float64 where they are. A softmax over 150,000 entries in bfloat16 gives negative
-    divergences; the same logits made float32 first do not.
+    divergences; the same logits made float32 first do not. Raises ValueError for what only stands for logits.
     """
+    if not hasattr(x, "itemsize"):
+        raise ValueError(f"this loss wants all logits, and these are {type(x).__name__}; topk_kl takes best classes")
     return x.double() if x.itemsize == 8 else x.float()
 
 

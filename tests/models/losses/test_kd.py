@@ -1,11 +1,19 @@
 """Distillation on logits by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
+from potstill.models.losses.dist import Dist
+from potstill.models.losses.dkd import Dkd
+from potstill.models.losses.ensemble import Ensemble
 from potstill.models.losses.kd import Kd, kd
+from potstill.models.losses.logits import TopK
+from potstill.models.losses.loss import Output
+from potstill.models.losses.mlkd import Mlkd
+from potstill.models.losses.multi_aspect_bce import MultiAspectBce
 from tests.models.losses import batches
 
 
@@ -43,3 +51,11 @@ def test_standardised_logits_may_have_another_range():
     batch = batches.with_leaves(batch, {"logits": 3 * batch.teacher.logits.detach() + 1})
     assert Kd(standardise=True).terms(batch)[""] < 1e-10 < Kd().terms(batch)[""]
     assert Kd(standardise=True).terms(batches.with_leaves(batch, {"logits": z}))[""] > 1e-3
+
+
+@pytest.mark.parametrize("loss", [Kd(), Kd(standardise=True), Dkd(), Dist(), Mlkd(), Ensemble(), MultiAspectBce()])
+def test_a_teachers_cached_best_classes_are_not_all_logits(loss):
+    batch = batches.classes()
+    best = TopK(torch.zeros(batches.ROWS, 2, dtype=torch.long), torch.zeros(batches.ROWS, 2), 4.0, batches.CLASSES)
+    with pytest.raises(ValueError, match="wants all logits, and these are TopK; topk_kl takes"):
+        loss.terms(replace(batch, teachers=(Output(logits=best),)))
