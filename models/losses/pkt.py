@@ -36,7 +36,7 @@ class Pkt(Between):
 
     kind: Literal["pkt"] = "pkt"
     weight: Weight | dict[str, Weight] = 30000.0
-    gather: bool = False
+    gather: bool = True
     """Relate the rows of all ranks; else each rank relates its own, and the mean over ranks is taken."""
     per: ClassVar[Literal["row", "token", "batch"]] = "batch"
 

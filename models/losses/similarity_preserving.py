@@ -27,7 +27,7 @@ class SimilarityPreserving(Between):
 
     kind: Literal["similarity_preserving"] = "similarity_preserving"
     weight: Weight | dict[str, Weight] = 3000.0
-    gather: bool = False
+    gather: bool = True
     """Relate the rows of all ranks; else each rank relates its own, and the mean over ranks is taken."""
     per: ClassVar[Literal["row", "token", "batch"]] = "batch"
 
