@@ -186,6 +186,7 @@ def calibrate(
 
 
 app.command()(learning.train)
+app.command("eval")(learning.evaluate)
 
 
 def _load(plan: str, overrides: list[str] | None) -> Any:

@@ -30,3 +30,19 @@ def train(
         raise Interrupted("interrupted; the same command goes on from the last checkpoint") from None
     print(", ".join(f"{name} {x:.4g}" for name, x in done["metrics"].items()))
     print(f"{done['steps']} steps over {done['rows']} rows; weights of step {done['exported_step']} in {done['model']}")
+
+
+def evaluate(
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or what to measure: clip, vlm, classifier, judge.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Settings, such as data.path=runs/demo.")] = None,
+    out: Annotated[str, typer.Option("--out", "-o", help="Folder for eval.json and eval-rows.parquet.")] = "",
+) -> None:
+    """Measure a model, or judged scores, on curated rows."""
+    from potstill.pipelines.evals.registry import load_evaluation
+    from potstill.pipelines.evals.run import evaluate as measure
+    from potstill.pipelines.evals.text import lines
+
+    if not out:
+        raise RequestError("give a folder for the result: --out DIR")
+    for line in lines(measure(load_evaluation(recipe, overrides or []), out), out):
+        print(line)

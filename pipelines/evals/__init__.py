@@ -1,0 +1,1 @@
+"""How good is a model, or a judged set: measured on curated Parquet."""
