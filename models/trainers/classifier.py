@@ -33,6 +33,8 @@ class Network(Settings):
     """Widths of the hidden layers of an mlp."""
     size: int = Field(224, ge=8)
     """Side of the pictures in pixels."""
+    dual_head: bool = False
+    """A second head beside the first, for the loss `dho`: the first learns from labels, the second from the teacher."""
     pretrained: str | None = None
     """Weights to begin with: a folder that a classifier was exported to, or ``timm`` for timm's own."""
 
@@ -54,6 +56,9 @@ class ClassifierRecipe(Recipe):
     """Instead: name of the stage `teacher_classes` that stored what a teacher says. Its views are replayed."""
     view: View = View()
     """How a training picture is cut and turned."""
+    blend: tuple[float, float] = (0.5, 1.0)
+    """Of two heads: share of the first in what is predicted (0 to 1), and temperature of the second. The evaluation
+    gives the best ones of the published grid."""
 
     @model_validator(mode="after")
     def _distinct(self) -> ClassifierRecipe:

@@ -15,14 +15,19 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from potstill.config import RequestError
+from potstill.models.losses.dho import blend
 from potstill.models.losses.logits import TopK
 from potstill.models.losses.loss import Labels, Output
 from potstill.models.losses.numerics import IGNORED
+from potstill.models.metrics.accuracy import top_k
 from potstill.models.trainers.classifier import BEST, HEAT, INPUT, LOGP, TARGET, ClassifierRecipe, Network
 from potstill.models.trainers.pictures import as_tensor_bytes
+from potstill.models.trainers.taps import tapped_names, taps
 from potstill.models.trainers.task import Inputs, Task
 
-LOGITS = "logits"
+LOGITS, SECOND = "logits", "kd_logits"
+GRID = [(share / 20, heat) for share in range(21) for heat in (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 4.0)]
+"""Blends of two heads that DHO tries (arXiv 2505.07675)."""
 
 
 class Mlp(nn.Sequential):
@@ -37,29 +42,41 @@ class Mlp(nn.Sequential):
 
 
 class Classifier(nn.Module):
-    """A network with its input's scaling; pictures (B, 3, H, W) of bytes or vectors (B, D) to logits (B, C)."""
+    """A network with its input's scaling; pictures (B, 3, H, W) of bytes or vectors (B, D) to logits (B, C).
+
+    With two heads ``second`` sees what ``body`` makes of the input as well.
+    """
 
     def __init__(self, network: Network, classes: int, width: int) -> None:
         super().__init__()
         self.network, self.pictures = network, network.architecture != "mlp"
+        outputs = 0 if network.dual_head else classes
         if self.pictures:
             import timm
 
             try:
                 ready = network.pretrained == "timm"
-                self.body = timm.create_model(network.architecture, pretrained=ready, num_classes=classes)
+                self.body = timm.create_model(network.architecture, pretrained=ready, num_classes=outputs)
             except RuntimeError as error:
                 raise RequestError(f"timm does not know {network.architecture!r}: {error}") from error
             given = self.body.default_cfg
             mean, std = given.get("mean", (0.5,) * 3), given.get("std", (0.5,) * 3)
             self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
             self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
+            features = self.body.num_features
         else:
-            self.body = Mlp((width, *network.hidden, classes))
+            self.body = Mlp((width, *network.hidden, *((outputs,) if outputs else ())))
+            features = (width, *network.hidden)[-1]
+        if network.dual_head:
+            self.first, self.second = nn.Linear(features, classes), nn.Linear(features, classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits."""
-        return self.body((x.float() / 255 - self.mean) / self.std if self.pictures else x)
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits, and those of the second head if there is one."""
+        x = self.body((x.float() / 255 - self.mean) / self.std if self.pictures else x)
+        if not self.network.dual_head:
+            return x, None
+        x = x if self.pictures or not len(self.body) else x.relu()
+        return self.first(x), self.second(x)
 
 
 class ClassifierTask(Task):
@@ -122,28 +139,41 @@ class ClassifierTask(Task):
         return Labels(len(target), target, masks)
 
     def see(self, student: nn.Module, inputs: Inputs, needs: frozenset[str]) -> Output:
-        """Logits."""
-        return Output(logits=student(inputs[INPUT]))
+        """Logits, those of the second head as the feature `kd_logits`, and modules' activations by their names."""
+        return _seen(student, inputs, [name for name in tapped_names(needs, "student") if name != SECOND])
 
     def teach(self, inputs: Inputs, needs: frozenset[str]) -> tuple[Output, ...]:
         """The teacher's logits for the same view, or its best classes that were stored for it."""
         if BEST in inputs:
             best = TopK(inputs[BEST], inputs[LOGP], float(inputs[HEAT][0]), len(self.recipe.classes))
             return (Output(logits=best),)
-        return () if self.teacher is None else (Output(logits=self.teacher(inputs[INPUT])),)
+        return () if self.teacher is None else (_seen(self.teacher, inputs, tapped_names(needs, "teacher")),)
 
     def evaluate(self, student: nn.Module, inputs: Inputs) -> dict[str, np.ndarray]:
-        """Logits and targets."""
-        return {LOGITS: student(inputs[INPUT]).float().cpu().numpy(), TARGET: inputs[TARGET].cpu().numpy()}
+        """Logits of the heads, and targets."""
+        heads = zip((LOGITS, SECOND), student(inputs[INPUT]), strict=True)
+        said = {name: x.float().cpu().numpy() for name, x in heads if x is not None}
+        return said | {TARGET: inputs[TARGET].cpu().numpy()}
 
     def score(self, answers: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """Top-1 accuracy and cross-entropy in nats over the rows with a label."""
+        """Top-1 accuracy and cross-entropy in nats over the rows with a label.
+
+        Of two heads also each one's accuracy, and the blend that would have been the most accurate here.
+        """
         known = answers[TARGET] != IGNORED
         if not known.any():
             raise RequestError(f"no validation row has a value in {self.recipe.label!r}")
-        logits, target = torch.from_numpy(answers[LOGITS][known]), torch.from_numpy(answers[TARGET][known])
-        right = (logits.argmax(1) == target).double().mean().item()
-        return {"accuracy": right, "loss": nn.functional.cross_entropy(logits, target).item()}
+        target = answers[TARGET][known]
+        logits = torch.from_numpy(answers[LOGITS][known])
+        if SECOND not in answers:
+            return _measures(logits.softmax(1), target)
+        second = torch.from_numpy(answers[SECOND][known])
+        alpha, beta = self.recipe.blend
+        found = _measures(blend(logits, second, alpha=alpha, beta=beta), target)
+        tried = {pair: _accuracy(blend(logits, second, alpha=pair[0], beta=pair[1]), target) for pair in GRID}
+        best = max(tried, key=lambda pair: tried[pair])
+        heads = {"accuracy_first": _accuracy(logits, target), "accuracy_second": _accuracy(second, target)}
+        return found | heads | {"accuracy_best": tried[best], "best_alpha": best[0], "best_beta": best[1]}
 
     def export(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
         """``config.json`` and ``model.safetensors``."""
@@ -154,10 +184,27 @@ class ClassifierTask(Task):
         (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
+def _seen(model: nn.Module, inputs: Inputs, names: list[str]) -> Output:
+    with taps(model, names) as features:
+        logits, second = model(inputs[INPUT])
+    return Output(logits=logits, features=features if second is None else {**features, SECOND: second})
+
+
+def _accuracy(scores: Tensor, target: np.ndarray) -> float:
+    return float(top_k(scores.numpy(), target).mean())
+
+
+def _measures(probabilities: Tensor, target: np.ndarray) -> dict[str, float]:
+    wanted = probabilities[torch.arange(len(target)), torch.from_numpy(target)]
+    loss = -wanted.clamp(min=1e-30).log().double().mean().item()
+    return {"accuracy": _accuracy(probabilities, target), "loss": loss}
+
+
 def load_classifier(folder: Path) -> tuple[Classifier, list[str]]:
     """A classifier that was exported, and its classes."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    network = Network(architecture=config["architecture"], hidden=config["hidden"], size=config["size"])
+    given = {name: config[name] for name in ("architecture", "hidden", "size", "dual_head")}
+    network = Network.model_validate(given)
     model = Classifier(network, len(config["classes"]), config["width"])
     model.load_state_dict(load_file(folder / "model.safetensors"))
     return model, config["classes"]

@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
 
 from potstill.models.losses.comm import Alone, Comm, Group
 from potstill.models.losses.loss import Batch
@@ -28,6 +34,7 @@ from potstill.models.trainers.step import Learner, Stepper, make_optimizer, wrap
 SKIPPED_AT_MOST = 5
 """Steps in a row whose gradient is not finite before a training gives up."""
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+PARTS = StateDictOptions(full_state_dict=True, cpu_offload=True, strict=False)
 
 
 @dataclass
@@ -167,20 +174,26 @@ class Training:
         _barrier(self.place.comm)
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        set_state_dict(
-            self.stepper.model, self.stepper.optimizer, model_state_dict=state["model"],
-            optim_state_dict=state["optimizer"], options=WHOLE,
-        )  # fmt: skip
+        """Be where a checkpoint was written."""
+        self._load(state["model"])
+        model, optimizer = self.stepper.model, self.stepper.optimizer
+        set_optimizer_state_dict(model, optimizer, state["optimizer"], options=PARTS)
+        for name, parameter in model.named_parameters():  # one that no loss has reached yet has no state
+            if name.removeprefix("module.") not in state["optimizer"]["state"]:
+                optimizer.state.pop(parameter, None)
         self.best = tuple(state["best"]) if state["best"] else None
         if self.place.comm.rank < len(state["rng"]):
             _set_rng(state["rng"][self.place.comm.rank])
+
+    def _load(self, weights: Mapping[str, torch.Tensor]) -> None:
+        set_model_state_dict(self.stepper.model, dict(weights), options=WHOLE)
 
     def export(self) -> int:
         """Write the best weights, or the last, as a model; returns their step. Every rank takes part."""
         step = self.best[1] if self.best else self.total
         if step != self.total:
-            self._restore(self.folder.load(step))
-        model, _ = get_state_dict(self.stepper.model, (), options=WHOLE)
+            self._load(self.folder.load(step)["model"])
+        model = get_model_state_dict(self.stepper.model, options=WHOLE)
         if self.place.comm.rank == 0:
             student = {name.removeprefix("student."): x for name, x in model.items() if name.startswith("student.")}
             self.task.export(self.folder.model, student)

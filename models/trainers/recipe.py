@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pydantic import Field, model_validator
 
 from potstill.config import RequestError, Settings
 from potstill.models.losses.registry import AnyLoss
+from potstill.models.trainers.pruned import Pruned, filled_in
 from potstill.models.trainers.settings import Compute, Data, LearningRate, Optimizer, Rows, Saving
 
 if TYPE_CHECKING:
@@ -33,11 +34,18 @@ class Recipe(Settings):
     steps: int | None = Field(None, ge=1)
     epochs: float | None = Field(None, gt=0)
     """How long: one of `steps` and `epochs`."""
+    pruned: Pruned | None = None
+    """Sets weights that are ``alpha`` or ``1 - alpha``, by how much of a pool the data is."""
     optimizer: Optimizer = Optimizer()
     learning_rate: LearningRate = LearningRate()
     seed: int = 0
     compute: Compute = Compute()
     saving: Saving = Saving()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _alpha(cls, tree: Any) -> Any:
+        return filled_in(tree) if isinstance(tree, dict) else tree
 
     @model_validator(mode="after")
     def _whole(self) -> Recipe:

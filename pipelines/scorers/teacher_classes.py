@@ -86,7 +86,7 @@ class TeacherClasses(RowStage):
         def best(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             with torch.no_grad():
                 x = torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()).to(device)
-                logp, idx = (model(x) / self.temperature).log_softmax(-1).topk(self.top_k)
+                logp, idx = (model(x)[0] / self.temperature).log_softmax(-1).topk(self.top_k)
             return idx.cpu().numpy(), logp.cpu().numpy()
 
         return lambda rows: self._say(rows, best, model.network.size, words)
