@@ -68,7 +68,7 @@ class Rkd(Between):
     kind: Literal["rkd"] = "rkd"
     weight: Weight | dict[str, Weight] = Field(default={"distance": 25.0, "angle": 50.0})
     gather: bool = True
-    """Relate the rows of all ranks, each rank anew, so that the angles cost the cube of all rows; else each rank its own."""
+    """Relate the rows of all ranks, each rank anew: the angles cost the cube of all rows. Else each rank its own."""
     per: ClassVar[Literal["row", "token", "batch"]] = "batch"
     parts: ClassVar[tuple[str, ...]] = ("distance", "angle")
 
