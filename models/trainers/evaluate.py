@@ -30,6 +30,7 @@ class Evaluation:
         was_training = student.training
         student.eval()
         with torch.no_grad():
+            self.task.begin_evaluation(student)
             mine = self._answers(student)
         student.train(was_training)
         return self.task.score(self._together(mine))

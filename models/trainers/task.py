@@ -45,6 +45,10 @@ class Task(ABC):
         """Parts of the student that FSDP shards by themselves: its layers."""
         return ()
 
+    def begin_evaluation(self, student: nn.Module) -> None:
+        """What is the same for all rows of an evaluation, such as vectors of classes; every rank does it."""
+        return
+
     def evaluate(self, student: nn.Module, inputs: Inputs) -> dict[str, np.ndarray]:
         """What :meth:`score` needs of each row of a micro-batch; arrays with a row each."""
         raise NotImplementedError
