@@ -21,12 +21,12 @@ def summed(
 ) -> Tensor:
     """Sum over what counts of ``rows(student (N, C), *others (N, ...)) -> (N,)``, weighted as :meth:`Loss.total` does.
 
-    What does not count is left out before anything is computed.
+    What does not count is left out before anything is computed. ``rows`` makes a teacher's :func:`dense` itself.
     """
     valid = loss.valid(labels) if valid is None else valid
     student, others = student[valid], tuple(other[valid] for other in others)
     if not isinstance(student, Hidden):
-        return loss.total(rows(student, *map(dense, others)), labels, valid)
+        return loss.total(rows(student, *others), labels, valid)
     weight = None if labels.weight is None else loss._weights(labels, valid)
     return linear_sum(rows, student, *others, weight=weight)
 
@@ -47,7 +47,7 @@ def linear_sum(
 def each_row(rows: Rows, student: Logits, *others: Logits, chunk: int | None = None) -> Tensor:
     """``rows(student (N, C), *others)`` (N,), for losses that need rows together. A head is applied twice to each."""
     if not isinstance(student, Hidden):
-        return rows(student, *map(dense, others))
+        return rows(student, *others)
     from potstill.models.losses.modules.linear_rows import LinearRows, prepared
 
     return LinearRows.apply(*prepared(rows, student, others, chunk or chunk_rows(student)))  # pyright: ignore
@@ -59,8 +59,11 @@ def dense(logits: Logits) -> Tensor | TopK:
 
 
 def chunk_rows(hidden: Hidden) -> int:
-    """Rows of a chunk: at about 24 bytes a logit they take what the head's float32 gradient takes, or 32 rows."""
-    return max(32, hidden.h.shape[-1] // 6)
+    """Rows of a chunk: at about 24 bytes a logit they take what the head's float32 gradient takes, and a tensor of them
+    at least 32 MiB. The C library's allocator gives blocks of that size back; smaller ones cost three times their sum.
+    """
+    words, width = hidden.weight.shape
+    return max(-(-(2**23) // words), width // 6)
 
 
 def check_vocabulary(title: str, student: Logits, teacher: Logits) -> None:

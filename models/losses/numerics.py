@@ -22,7 +22,8 @@ def wide(x: Tensor) -> Tensor:
 
 def log_probs(logits: Tensor, temperature: float = 1.0) -> Tensor:
     """Log-probabilities of logits (..., C) at a temperature, in nats."""
-    return (wide(logits) / temperature).log_softmax(-1)
+    logits = wide(logits)
+    return (logits if temperature == 1 else logits / temperature).log_softmax(-1)
 
 
 def kl_rows(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
@@ -35,8 +36,9 @@ def kl_rows(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tenso
 
 def kl_of_logs(other: Tensor, first: Tensor) -> Tensor:
     """KL(first || other) in nats of log-probabilities (..., C), per row (...,); where `first` is -inf it adds 0."""
-    ruled_out = first == float("-inf")
-    return (first.exp() * (first - other).masked_fill(ruled_out, 0)).sum(-1)
+    from potstill.models.losses.modules.kl_of_logs import KlOfLogs
+
+    return KlOfLogs.apply(other, first)  # pyright: ignore[reportReturnType]
 
 
 def unit(x: Tensor) -> Tensor:

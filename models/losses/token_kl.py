@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from potstill.models.losses import divergences
-from potstill.models.losses.chunked import check_vocabulary, summed
-from potstill.models.losses.logits import TopK
+from potstill.models.losses.chunked import check_vocabulary, dense, summed
+from potstill.models.losses.logits import Hidden, TopK
 from potstill.models.losses.loss import Batch, Loss
 from potstill.models.losses.numerics import log_probs
 
@@ -45,7 +45,7 @@ class TokenKl(Loss):
         """Logits (B, L, V) of both; words (B, L) unless a mask says which tokens."""
         return frozenset({"student.logits", "teacher.logits"} | ({"target"} if self.mask is None else set()))
 
-    def rows(self, student: Tensor, teacher: Tensor) -> Tensor:
+    def rows(self, student: Tensor, teacher: Tensor | Hidden) -> Tensor:
         """The divergence of logits (N, V), per row (N,)."""
         t, of = self.temperature, self.divergence
         function = {
@@ -57,7 +57,7 @@ class TokenKl(Loss):
             "adaptive": partial(divergences.adaptive_kl, mu=self.mu),
             "tvd": divergences.tvd,
         }[of]
-        values = function(log_probs(student, t), log_probs(teacher.detach(), t))
+        values = function(log_probs(student, t), log_probs(dense(teacher.detach()), t))
         return values * t**2 if self.t_squared else values
 
     def terms(self, batch: Batch) -> Mapping[str, Tensor]:

@@ -64,9 +64,8 @@ def chunks(
 
     def one(part: slice) -> Tensor:
         z = linear(h[part], weight, bias).requires_grad_(train)
-        others = [each[part].dense() if isinstance(each, Hidden) else each[part] for each in task.others]
         with torch.set_grad_enabled(train):
-            values = task.rows(z, *others)
+            values = task.rows(z, *(each[part] for each in task.others))
         if train:
             (dz,) = torch.autograd.grad(values, z, factors[part].to(values))
             gradients.add(part, dz, h[part], weight)

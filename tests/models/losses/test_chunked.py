@@ -146,7 +146,12 @@ def test_there_are_never_more_logits_than_a_chunk_and_none_of_what_does_not_coun
     found, loss = Largest(), CrossEntropy()
     with found:
         summed(loss, batch.labels, cross_entropy, student, batch.labels.target).backward()
-    assert found.rows == loss.count(batch.labels) < 32 <= chunk_rows(student)
+    assert found.rows == loss.count(batch.labels) < chunk_rows(student)
+
+
+@pytest.mark.parametrize(("width", "words", "rows"), [(64, 151_936, 56), (3584, 151_936, 597), (64, 32_000, 263)])
+def test_a_chunk_takes_what_the_gradient_of_the_head_takes_and_at_least_32_mib_a_tensor(width, words, rows):
+    assert chunk_rows(Hidden(torch.empty(0, width), torch.empty(words, width, device="meta"))) == rows
 
 
 @pytest.mark.parametrize("weighted", [False, True])
