@@ -7,7 +7,7 @@ layers of 256 sees many rows, a student with one small hidden layer a random sub
 the losses is the same for all rows of a table: data, teacher, subsets, first weights, order, SGD with momentum 0.9,
 weight decay 5e-4, one cycle of the learning rate up to 0.05, batches of 60. Students of all losses and seeds are
 trained at once, as one batched matrix product. Prints a Markdown table: test accuracy in per cent, mean and standard
-deviation over seeds. Two to three minutes on one idle core.
+deviation over seeds. About three minutes of processor time.
 """
 
 from __future__ import annotations
