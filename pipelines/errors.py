@@ -35,6 +35,16 @@ def unwrapped(results: Iterator[Any]) -> Iterator[Any]:
         raise RunFailed(f"Ray: {type(error).__name__}: {error}") from error
 
 
+def named(results: Iterator[Any]) -> Iterator[Any]:
+    """The results of threads; what they raise becomes the same as from a worker."""
+    try:
+        yield from results
+    except (OSError, RequestError, ConservationError):
+        raise
+    except Exception as error:
+        raise RunFailed(f"{type(error).__name__}: {error}") from error
+
+
 def own_words(text: str) -> str:
     """``Type: message`` of what a worker raised, out of the traceback that Ray Data hands over in its place.
 

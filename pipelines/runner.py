@@ -23,13 +23,13 @@ import pyarrow as pa
 from potstill.config import RequestError
 from potstill.pipelines import choosing, chunk, members, product, record, schema
 from potstill.pipelines.chunk import Chunk, ConservationError
-from potstill.pipelines.errors import RunFailed, TooManyErrors, unwrapped
-from potstill.pipelines.intake import take_in
+from potstill.pipelines.errors import RunFailed, TooManyErrors, named, unwrapped
 from potstill.pipelines.ledger import Ledger
 from potstill.pipelines.plan import Plan
 from potstill.pipelines.progress import Progress
 from potstill.pipelines.rowset import in_order
 from potstill.pipelines.rundir import RunDir
+from potstill.pipelines.segment import ChunkRead, Segment, take_in_chunk
 from potstill.pipelines.selectors.selector import Selector
 from potstill.pipelines.walk import Passage, columns_of_decisions, walk
 from potstill.pipelines.worker import NOTES, STATS
@@ -37,8 +37,8 @@ from potstill.pipelines.worker import NOTES, STATS
 PLAN_FILE = "plan.yaml"
 RUN_FILE = "run.json"
 THREADS = 4
-IMAGES_READ_AT_ONCE = 32
-"""Rows of a row group of ``images/``: members of a group are read from anywhere."""
+LIGHT_ROWS, LIGHT_BYTES = 4000, 512 << 20
+"""Up to here a local run of light stages does without Ray, whose start costs as much as a thousand pictures."""
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Runner:
 
     def __init__(self, plan: Plan, run: RunDir, ray_address: str, stack: ExitStack) -> None:
         self.plan, self.run = plan, run
-        self._address, self._stack, self._started_ray = ray_address, stack, False
+        self._address, self._stack, self._started_ray, self._light = ray_address, stack, False, False
         self._prints = plan.fingerprints()
         self._attempt = uuid.uuid4().hex
         self._ledger = Ledger({stage.name: stage.kind for stage in plan.stages})
@@ -86,6 +86,7 @@ class Runner:
     def go(self) -> dict[str, Any]:
         """All steps, in order."""
         self._list()
+        self._light = self._is_light()
         self.run.write_bytes(PLAN_FILE, record.dump_plan(self.plan))
         try:
             self._save("running")
@@ -117,9 +118,16 @@ class Runner:
     def _rows(self) -> int:
         return sum(part.rows for part in self._chunks)
 
+    def _is_light(self) -> bool:
+        """Whether threads will do. Not after a run that died amid a batch: Ray's workers can tell which row does it."""
+        size = sum(item.bytes for part in self._chunks for item in part.items)
+        if self._address != "local" or self._rows > LIGHT_ROWS or size > LIGHT_BYTES or self.run.exists(NOTES):
+            return False
+        return not self.plan.resources and all(stage.light for stage in self.plan.row_stages())
+
     def _ray(self) -> None:
-        """Start or join Ray, once, and only when something must be computed."""
-        if not self._started_ray:
+        """Start or join Ray, once, and only when something must be computed that is too much for threads."""
+        if not self._started_ray and not self._light:
             from potstill.pipelines import stream
 
             logger.info("starting Ray (%s)", self._address)
@@ -134,7 +142,7 @@ class Runner:
             yield from unwrapped(stream.over_chunks(fn, calls))
             return
         with ThreadPoolExecutor(THREADS) as pool:
-            yield from pool.map(lambda call: fn(*call), calls)
+            yield from named(pool.map(lambda call: fn(*call), calls))
 
     def _take_in(self) -> None:
         """Write ``images/`` for every chunk that is new or whose input has changed; then find exact duplicates."""
@@ -193,18 +201,12 @@ class Runner:
         if not lacking:
             return
         self._ray()
-        from potstill.pipelines import stream
-
-        for begin, end, groups in stream.fit(self.plan, start, stop):
-            segment = stream.Segment(self.plan, self.run, self._prints, self._attempt, begin, end, groups)
-            reads = [
-                stream.ChunkRead(part.index, self._duplicates[part.index], self._decided.get(part.index))
-                for part in lacking
-            ]
+        reads = [ChunkRead(part.index, self._duplicates[part.index], self._decided.get(part.index)) for part in lacking]
+        for segment, results in self._segments(start, stop, reads):
             names = ", ".join(stage.name for stage in segment.stages())
             progress = Progress(names, len(reads))
             errors = 0
-            for done in unwrapped(segment.execute(reads)):
+            for done in results:
                 for name, numbers in json.loads(done[STATS]).items():
                     self._ledger.took(name, numbers["rows"], numbers["seconds"])
                 errors += done["errors"]
@@ -212,6 +214,21 @@ class Runner:
                 self._check_error_count(self._intake_errors + errors)
             if progress.steps != len(reads):
                 raise ConservationError(f"stages {names}: {len(reads)} chunks were sent and {progress.steps} committed")
+
+    def _segments(
+        self, start: int, stop: int, reads: Sequence[ChunkRead]
+    ) -> Iterator[tuple[Segment, Iterator[dict[str, Any]]]]:
+        """The stages in [start, stop) as one job or several, and what each says about the chunks that it commits."""
+        make = partial(Segment, self.plan, self.run, self._prints, self._attempt)
+        if not self._started_ray:
+            segment = make(start, stop)
+            yield segment, self._over_chunks(segment.compute, [(read,) for read in reads])
+            return
+        from potstill.pipelines import stream
+
+        for begin, end, groups in stream.fit(self.plan, start, stop):
+            segment = make(begin, end, groups)
+            yield segment, unwrapped(stream.execute(segment, reads))
 
     @property
     def _intake_errors(self) -> int:
@@ -358,15 +375,3 @@ class Runner:
                     self.run.remove(f"{folder}/{name}")
         self.run.remove_tree(NOTES)
         self.run.remove_tree(choosing.SCRATCH)
-
-
-def take_in_chunk(url: str, plan: Plan, part: Chunk) -> tuple[int, float]:
-    """Read a chunk's items and write its ``images/`` file. Returns (rows, seconds)."""
-    started = time.perf_counter()
-    run = RunDir(url)
-    rows = take_in((row for item in part.items for row in plan.source.read(item)), plan.intake)
-    if rows.num_rows != part.rows:
-        raise ConservationError(f"chunk {part.index}: {part.rows} rows were listed and {rows.num_rows} were read")
-    digest = {chunk.DIGEST: part.digest.encode()}
-    run.write_table(part.images, rows.replace_schema_metadata(digest), IMAGES_READ_AT_ONCE)
-    return rows.num_rows, time.perf_counter() - started

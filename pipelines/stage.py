@@ -95,6 +95,8 @@ class RowStage(Stage):
     """Raised when the same settings give other results than before: cached columns are then computed anew."""
     speed: ClassVar[Mapping[str, Any]] = {}
     """Settings that change how fast a result comes, not the result: pydantic's ``exclude``; no part of the cache."""
+    light: ClassVar[bool] = False
+    """Whether it is quick, holds no model and cannot end its process: small local runs of such stages need no Ray."""
     batch_rows: ClassVar[int] = 64
     """Rows handed to the built function in one call, unless the plan's resources say otherwise."""
 

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import ray
 import ray.data
 from ray.data import DataContext, Datasource
@@ -22,13 +19,12 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
 from potstill.config import RequestError
-from potstill.pipelines import chunk, members, schema
-from potstill.pipelines.filters.filter import Filter
+from potstill.pipelines import schema
 from potstill.pipelines.plan import Plan
 from potstill.pipelines.rundir import RunDir
+from potstill.pipelines.segment import ChunkRead, Segment
 from potstill.pipelines.stage import Resources, RowStage, apply, side_by_side
-from potstill.pipelines.walk import walk
-from potstill.pipelines.worker import CHUNK, STATS, Worker, check_complete
+from potstill.pipelines.worker import Worker, check_complete
 
 IO_CPUS = 0.25
 """CPUs of a task that reads or commits a chunk."""
@@ -96,89 +92,23 @@ def over_chunks(fn: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> Ite
             ray.cancel(left, force=True)
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkRead:
-    """What a read task must know of a chunk: its number, which rows are duplicates, what selectors have decided."""
-
-    index: int
-    duplicates: tuple[int, ...]
-    decided: pa.Table | None
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """Stages [start, stop) of a plan as one job; ``groups`` are the positions that share an actor each."""
-
-    plan: Plan
-    run: RunDir
-    fingerprints: Mapping[str, str]
-    attempt: str
-    start: int
-    stop: int
-    groups: tuple[tuple[int, ...], ...]
-
-    def stages(self) -> list[RowStage]:
-        """The row stages of the segment."""
-        return [stage for stage in self.plan.stages[self.start : self.stop] if isinstance(stage, RowStage)]
-
-    def read(self, read: ChunkRead) -> pa.Table:
-        """The chunk's table on its way into the actors: what they read, with the bytes of the images they will need."""
-        columns = {schema.ERROR, *self.run_columns()}
-        table = chunk.load(
-            self.run, self.plan, self.fingerprints, read.index, read.duplicates, sorted(columns), read.decided
+def execute(segment: Segment, reads: Sequence[ChunkRead]) -> Iterator[dict[str, Any]]:
+    """Run the segment over the chunks; yields one dict per committed chunk, in the order they finish."""
+    with _context():
+        dataset = ray.data.read_datasource(
+            _ChunkSource(segment, reads), override_num_blocks=len(reads), num_cpus=IO_CPUS
         )
-        table = table.append_column(CHUNK, pa.array([read.index] * table.num_rows, pa.int32()))
-        wanted = {name for stage in self.stages() for name in stage.reads()}
-        pending = np.any([passage.pending for passage in walk(self.plan, table, self.stop)], axis=0)
-        if schema.IMAGE in wanted:
-            images = self.run.read_table(chunk.images_file(read.index), [schema.IMAGE])[schema.IMAGE]
-            rows = pa.array(np.where(pending, np.asarray(table[schema.ROW]), -1))
-            rows = pc.if_else(pc.equal(rows, -1), None, rows)
-            table = table.append_column(f"{chunk.INPUT}{schema.IMAGE}", images.take(rows))
-        for name in sorted(name for name in wanted if "." in name):
-            table = table.append_column(name, members.gather(self.run, self.plan, table, name, pending))
-        return table
-
-    def run_columns(self) -> set[str]:
-        """Computed columns that the segment's stages, or the decisions up to its end, look at."""
-        names: set[str] = set()
-        for stage in self.plan.stages[: self.stop]:
-            if isinstance(stage, RowStage):
-                names.update({stage.gate() or ""})
-            elif isinstance(stage, Filter):
-                names.update(stage.reads())
-        for stage in self.stages():
-            names.update(stage.reads(), stage.writes())
-        return names - {""}
-
-    def commit(self, table: pa.Table) -> pa.Table:
-        """Write the chunk; return one row about it."""
-        index = table[CHUNK][0].as_py()
-        errors = sum(int(each.quarantined.sum()) for each in walk(self.plan, table, self.stop))
-        written = {name for stage in self.stages() for name in stage.writes()} | set(chunk.marks(self.plan))
-        keep = [schema.SAMPLE_ID, schema.IMAGE_ID, schema.ROW, schema.ERROR]
-        names = [name for name in table.column_names if name in written or name.startswith(chunk.DONE)]
-        chunk.commit(self.run, self.plan, self.fingerprints, index, table.select([*keep, *names]))
-        stats = table[STATS][0].as_py() if STATS in table.column_names else "{}"
-        return pa.table({CHUNK: [index], "rows": [table.num_rows], "errors": [errors], STATS: [stats]})
-
-    def execute(self, reads: Sequence[ChunkRead]) -> Iterator[dict[str, Any]]:
-        """Run the segment over the chunks; yields one dict per committed chunk, in the order they finish."""
-        with _context():
-            dataset = ray.data.read_datasource(
-                _ChunkSource(self, reads), override_num_blocks=len(reads), num_cpus=IO_CPUS
-            )
-            for group in self.groups:
-                stages = [self.plan.stages[position] for position in group]
-                args = (self.plan, group, self.run.url, self.attempt)
-                name = "_".join(stage.name for stage in stages)
-                each = [side_by_side(stage, self.plan.resources_of(stage)) for stage in stages]
-                dataset = apply(dataset, StageActor, args, self.plan.resources_of(stages[0]), name, max(each))
-            dataset = dataset.map_batches(
-                _commit, fn_args=(self,), batch_size=None, batch_format="pyarrow", num_cpus=IO_CPUS
-            )
-            for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-                yield from batch.to_pylist()
+        for group in segment.groups:
+            stages = [segment.plan.stages[position] for position in group]
+            args = (segment.plan, group, segment.run.url, segment.attempt)
+            name = "_".join(stage.name for stage in stages)
+            each = [side_by_side(stage, segment.plan.resources_of(stage)) for stage in stages]
+            dataset = apply(dataset, StageActor, args, segment.plan.resources_of(stages[0]), name, max(each))
+        dataset = dataset.map_batches(
+            _commit, fn_args=(segment,), batch_size=None, batch_format="pyarrow", num_cpus=IO_CPUS
+        )
+        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+            yield from batch.to_pylist()
 
 
 class StageActor:

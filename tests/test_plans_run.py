@@ -56,7 +56,7 @@ def in_process(monkeypatch):
                 table = worker(table)
             yield from segment.commit(table).to_pylist()
 
-    monkeypatch.setattr(stream.Segment, "execute", execute)
+    monkeypatch.setattr(stream, "execute", execute)
 
 
 @pytest.mark.ray

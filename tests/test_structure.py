@@ -30,7 +30,6 @@ EXCEPTIONS = {
     "models/tiny/train_chat.py": (300, "a training recipe from data to weights, read from top to bottom"),
     "pipelines/runner.py": (380, "the order of a run's steps reads best in one place"),
     "pipelines/plan.py": (270, "a plan, and what must hold between its parts"),
-    "pipelines/stream.py": (310, "everything that knows Ray"),
     "pipelines/chunk.py": (330, "a chunk's identity, reading and commit must agree with each other"),
     "pipelines/worker.py": (270, "bisection and poison notes must agree with each other"),
     "pipelines/rundir.py": (270, "all of the file system, local and remote"),

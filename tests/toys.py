@@ -5,7 +5,7 @@ import os
 import time
 import uuid
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -51,6 +51,13 @@ class Toy(RowStage):
         if "raise" in captions:
             raise ValueError("a row raised")
         return {self.name: [len(data) + self.offset for data in rows[schema.IMAGE].to_pylist()]}
+
+
+class Light(Toy):
+    """The same, said to be light."""
+
+    kind: Literal["light"] = "light"
+    light: ClassVar[bool] = True
 
 
 class Gate(RowStage):
@@ -174,7 +181,7 @@ class ToyPlan(Plan):
 
     stages: tuple[
         Annotated[
-            Toy | Gate | MetaLength | Top | Double | Pairs | Sum | ClipScore | Filter | RandomSubset,
+            Toy | Light | Gate | MetaLength | Top | Double | Pairs | Sum | ClipScore | Filter | RandomSubset,
             Field(discriminator="kind"),
         ],
         ...,

@@ -7,7 +7,7 @@ so that they compare between pictures of different size.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,7 @@ class ImageStats(RowStage):
     """Writes ``<name>_<noun>`` for sharpness, entropy, contrast, blank, noise, colourfulness, aspect, min_side."""
 
     kind: Literal["image_stats"] = "image_stats"
+    light: ClassVar[bool] = True
 
     columns: tuple[Noun, ...] = Field(default=get_args(Noun), min_length=1)
     """Which to write. With ``aspect`` and ``min_side`` alone, no pixel is read."""

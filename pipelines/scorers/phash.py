@@ -34,6 +34,7 @@ class PerceptualHash(RowStage):
     bytes, the mean red, green and blue of 8 x 8 fields, 0 to 255, row by row."""
 
     kind: Literal["phash"] = "phash"
+    light: ClassVar[bool] = True
     version: ClassVar[int] = 2
     batch_rows: ClassVar[int] = 256
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 import xxhash
@@ -25,6 +25,7 @@ class PixelHash(RowStage):
     """
 
     kind: Literal["pixel_hash"] = "pixel_hash"
+    light: ClassVar[bool] = True
 
     def reads(self) -> tuple[str, ...]:
         """The image."""

@@ -7,7 +7,7 @@ al. 2023 (DataComp), arXiv 2304.14108.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import pyarrow as pa
 from pydantic import Field
@@ -31,6 +31,7 @@ class TextStats(RowStage):
     """Writes ``<name>_<noun>``: lengths, repetition, shares of characters, and flags such as refusal, url and html."""
 
     kind: Literal["text_stats"] = "text_stats"
+    light: ClassVar[bool] = True
 
     text: tuple[str, ...] = Field(default=(schema.CAPTION, schema.RESPONSE), min_length=1)
     """Columns to take the text from: the first that is not blank."""
