@@ -19,6 +19,7 @@ from potstill.pipelines.scorers.perplexity import Perplexity
 from potstill.pipelines.scorers.phash import PerceptualHash
 from potstill.pipelines.scorers.pixel_hash import PixelHash
 from potstill.pipelines.scorers.teacher_classes import TeacherClasses
+from potstill.pipelines.scorers.teacher_clip import TeacherClip
 from potstill.pipelines.scorers.text_area import TextArea
 from potstill.pipelines.scorers.text_stats import TextStats
 from potstill.pipelines.scorers.toxicity import Toxicity
@@ -77,8 +78,8 @@ AnyStage = Annotated[
     | Language | MaskedClipScore | MetricJudge | Mixture | Moderate | NearDuplicates | NegClipLoss | NormSim
     | OasisInstruct | OasisJudge | PairJudge | PerceptualHash | Perplexity | PixelHash | Preference
     | PromptChain | RS2 | RandomSubset | RankJudge | Respond | ScenePrograms | SemanticDuplicates | SetFilter
-    | Split | TargetClusters | TargetedTransport | TeacherClasses | TextArea | TextStats | Toxicity | Unique
-    | VerifiedCaption,
+    | Split | TargetClusters | TargetedTransport | TeacherClasses | TeacherClip | TextArea | TextStats | Toxicity
+    | Unique | VerifiedCaption,
     Field(discriminator="kind"),
 ]  # fmt: skip
 AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind")]

@@ -17,8 +17,8 @@ from pydantic import Field
 from potstill.config import RequestError
 from potstill.models.engines.settings import folder_digest
 from potstill.models.trainers import stored
-from potstill.models.trainers.pictures import View, drawn_pixels
 from potstill.pipelines import schema
+from potstill.pipelines.scorers.views import Views, through_views
 from potstill.pipelines.stage import BatchFn, RowStage
 
 
@@ -31,12 +31,8 @@ class TeacherClasses(RowStage):
 
     model: str = Field(min_length=1)
     """Folder of a classifier that was trained here, over pictures."""
-    views: int = Field(default=1, ge=1, le=1000)
-    """Views of each picture; one is replayed in each epoch."""
-    view: View = View()
-    """How a view is cut and turned."""
-    seed: int = 0
-    """Seed of the views."""
+    views: Views = Views()
+    """Which views the teacher sees: `count`, `area`, `aspect`, `flip`, `seed`."""
     top_k: int = Field(default=10, ge=1)
     """Classes kept of each view; fewer than the model has."""
     temperature: float = Field(default=1.0, gt=0)
@@ -75,43 +71,30 @@ class TeacherClasses(RowStage):
         device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
         model, classes = load_classifier(Path(self.model))
         if self.top_k >= len(classes) or not model.pictures:
-            have = f"{len(classes)} classes over {'pictures' if model.pictures else 'vectors'}"
+            over = "pictures" if model.pictures else "vectors"
             raise RequestError(
-                f"stage {self.name!r}: top_k {self.top_k} of a model with {have}; it wants pictures, and more"
+                f"stage {self.name!r}: top_k {self.top_k} of a model with {len(classes)} classes over {over}; it wants "
+                "pictures, and more classes than are kept (the rest is known when all but one are)"
             )
         model = model.to(device).eval()
-        facts = {"teacher": self.identity()["model"], "temperature": self.temperature, "size": model.network.size}
+        size = model.network.size
+        facts = {"teacher": self.identity()["model"], "temperature": self.temperature, "size": size}
         words = stored.about(classes=stored.names_digest(classes), count=len(classes), **facts)
 
-        def best(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        def best(pixels: np.ndarray) -> np.ndarray:
             with torch.no_grad():
                 x = torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()).to(device)
-                logp, idx = (model(x)[0] / self.temperature).log_softmax(-1).topk(self.top_k)
-            return idx.cpu().numpy(), logp.cpu().numpy()
+                logp, idx = (model(x)[0].double() / self.temperature).log_softmax(-1).topk(self.top_k)
+            return torch.cat([idx.double(), logp], 1).cpu().numpy()
 
-        return lambda rows: self._say(rows, best, model.network.size, words)
+        def say(rows: pa.Table) -> Mapping[str, Any]:
+            seen = through_views(rows, self.views, size, self.batch_size, best)
+            idx, logp = (
+                [None if said is None else said[:, part].ravel().astype(kind) for said in seen.said]
+                for part, kind in ((slice(self.top_k), np.int32), (slice(self.top_k, None), np.float16))
+            )
+            about = [words if how else None for how in seen.drawn]
+            values = {"idx": idx, "logp": logp, "views": pa.array(seen.drawn, stored.VIEWS), "about": about}
+            return {f"{self.name}_{column}": value for column, value in values.items()} | {schema.ERROR: seen.errors}
 
-    def _say(self, rows: pa.Table, best: Any, size: int, words: str) -> Mapping[str, Any]:
-        """All views of all rows, in batches across rows; a picture that does not decode is an error of its row."""
-        drawn, pixels, failed = [], [], []
-        for sample, data in zip(rows[schema.SAMPLE_ID].to_pylist(), rows[schema.IMAGE].to_pylist(), strict=True):
-            try:
-                seen = [drawn_pixels(data, size, self.view, self.seed, sample, n + 1) for n in range(self.views)]
-                drawn.append([how for how, _ in seen])
-                pixels += [each for _, each in seen]
-                failed.append(None)
-            except OSError as error:
-                drawn.append(None)
-                failed.append(error)
-        parts = [best(np.stack(pixels[at : at + self.batch_size])) for at in range(0, len(pixels), self.batch_size)]
-        said = (
-            iter(zip(*(np.concatenate(each) for each in zip(*parts, strict=True)), strict=True)) if parts else iter(())
-        )
-        idx, logp = [], []
-        for how in drawn:
-            mine = [next(said) for _ in range(self.views)] if how else None
-            idx.append(mine and np.concatenate([each for each, _ in mine]).astype(np.int32))
-            logp.append(mine and np.concatenate([each for _, each in mine]).astype(np.float16))
-        about = [words if how else None for how in drawn]
-        values = {"idx": idx, "logp": logp, "views": pa.array(drawn, stored.VIEWS), "about": about}
-        return {f"{self.name}_{column}": value for column, value in values.items()} | {schema.ERROR: failed}
+        return say

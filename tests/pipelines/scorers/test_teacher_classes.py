@@ -75,7 +75,7 @@ def teacher(folder, tmp_path_factory):
 
 
 def stored(rows, teacher, folder, **settings):
-    stage = TeacherClasses(name="teacher", model=teacher, top_k=2, views=2, view=VIEW, seed=3, **settings)
+    stage = TeacherClasses(name="teacher", model=teacher, top_k=2, views={"count": 2, "seed": 3, **VIEW}, **settings)
     written = stage.build()(rows)
     assert written.pop("error") == [None] * rows.num_rows
     kinds = stage.writes()
