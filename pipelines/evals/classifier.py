@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -35,6 +35,8 @@ class ClassifierEvaluation(Evaluation):
     """Column of pictures, or of vectors for an mlp."""
     label: str = "label"
     """Column with the class: its name, or its number in the model's classes."""
+    blend: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(gt=0)]] = (0.5, 1.0)
+    """Of a model with two heads: share of the first in what is predicted, and temperature of the second."""
     bins: int = Field(default=15, ge=1)
     """Of the calibration error, equally wide."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
@@ -102,6 +104,7 @@ class ClassifierEvaluation(Evaluation):
         """The model as a function of cells, and its classes."""
         import torch
 
+        from potstill.models.losses.dho import blend
         from potstill.models.trainers.classifier_task import load_classifier
         from potstill.models.trainers.pictures import pixels
 
@@ -115,11 +118,15 @@ class ClassifierEvaluation(Evaluation):
         def compute(inputs: Sequence[np.ndarray]) -> np.ndarray:
             with torch.inference_mode():
                 batch = torch.from_numpy(np.stack(inputs)).to(device)
-                return model(batch.permute(0, 3, 1, 2) if model.pictures else batch).float().cpu().numpy()
+                logits, second = model(batch.permute(0, 3, 1, 2) if model.pictures else batch)
+                if second is not None:
+                    both = blend(logits.float(), second.float(), alpha=self.blend[0], beta=self.blend[1])
+                    logits = both.clamp(min=torch.finfo(both.dtype).tiny).log()
+                return logits.float().cpu().numpy()
 
         if model.pictures:
             return Batches(encoded, lambda data: pixels(data, model.network.size), compute, self.batch_size), classes
-        width = next(model.body.parameters()).shape[1]
+        width = next(model.parameters()).shape[1]
         return Batches(lambda cell: _vector(cell, width), _numbers, compute, self.batch_size), classes
 
     def _judged(self, seen: Seen, labels: Sequence[Any], classes: Sequence[str]) -> Measured:

@@ -105,12 +105,16 @@ class ClipEvaluation(Evaluation):
         """Texts and label of each row, read first: where there are none, no picture need be looked at."""
         said: list[list[str]] = []
         labels: list[Any] = []
-        for table in rows.tables((*self.text, *((self.label,) if self.label else ()))):
-            cells = [table[name].to_pylist() for name in self.text] or [[None] * table.num_rows]
-            said += [[text for cell in row for text in texts(cell)] for row in zip(*cells, strict=True)]
-            labels += table[self.label].to_pylist() if self.label else [None] * table.num_rows
+        wanted = self.columns()[1:]
+        for table in rows.tables(wanted) if wanted else ():
+            cells = zip(*(table[name].to_pylist() for name in self.text), strict=True)
+            said += [[text for cell in row for text in texts(cell)] for row in cells]
+            labels += table[self.label].to_pylist() if self.label else []
         if self.text and not any(said):
             raise RequestError(f"no row has a text in {', '.join(self.text)}; name other columns, or none: text=[]")
+        known = [label for label in labels if label is not None]
+        if known and not self.classes and all(isinstance(label, int) for label in known):
+            raise RequestError(f"{self.label!r} holds numbers; name their classes, in this order, in classes")
         return said, labels
 
     def _load(self) -> Clip:

@@ -39,7 +39,7 @@ def test_a_classifier_of_vectors_is_measured_as_its_logits_say(vectors):
     table = pq.read_table(vectors / "dataset")
     model, classes = load_classifier(folder / "model")
     with torch.inference_mode():
-        logits = model.eval()(torch.tensor(table["features"].to_pylist())).double()
+        logits = model.eval()(torch.tensor(table["features"].to_pylist()))[0].double()
     labels = table["label"].to_pylist()
     rows = [row for row, label in enumerate(labels) if label is not None]
     truth = torch.tensor([classes.index(labels[row]) for row in rows])
@@ -67,11 +67,29 @@ def test_a_classifier_of_pictures_sees_what_it_was_trained_on(tmp_path):
     model, classes = load_classifier(folder / "model")
     with torch.inference_mode():
         batch = torch.from_numpy(np.stack([pixels(each, 32) for each in data if each != data[2]]))
-        said = model.eval()(batch.permute(0, 3, 1, 2)).argmax(1).tolist()
+        said = model.eval()(batch.permute(0, 3, 1, 2))[0].argmax(1).tolist()
     assert found.columns["predicted"] == [classes[said[0]], classes[said[1]], None, classes[said[0]]]
     assert type(found.errors[2]).__name__ == "NotAnImage"
     assert found.facts["inputs"] == 2
     assert found.metrics["top1"].n == 3
+
+
+@pytest.mark.parametrize("hidden", [[16], []])
+def test_two_heads_are_blended(vectors, hidden):
+    network = {"architecture": "mlp", "hidden": hidden, "dual_head": True}
+    folder = exported(vectors, network=network)
+    found = measured(vectors, model=str(folder), input="features", blend=[0.3, 2.0])
+    table = pq.read_table(vectors / "dataset")
+    model, classes = load_classifier(folder / "model")
+    with torch.inference_mode():
+        first, second = model.eval()(torch.tensor(table["features"].to_pylist()))
+    shares = 0.3 * first.softmax(1) + 0.7 * (second / 2).softmax(1)
+    assert found.columns["predicted"] == [classes[place] for place in shares.argmax(1)]
+    rows = [row for row, label in enumerate(table["label"].to_pylist()) if label is not None]
+    truth = [classes.index(table["label"][row].as_py()) for row in rows]
+    assert found.metrics["loss"].value == pytest.approx(-shares[rows, truth].log().mean().item(), rel=1e-5)
+    with pytest.raises(RequestError, match=r"blend\.0: "):
+        evaluation("classifier", vectors, model="x", blend=[2, 1])
 
 
 def test_vectors_of_another_width_are_errors_of_their_rows(vectors):

@@ -116,10 +116,29 @@ def test_when_every_picture_fails_there_are_errors_and_no_numbers(tmp_path):
     assert all(found.errors)
 
 
+def test_with_neither_texts_nor_labels_only_the_rank_is_measured(tmp_path):
+    folder = write(tmp_path, image=[png("red"), png("blue"), None])
+    found = measured(folder, text=[])
+    assert list(found.metrics) == ["rankme_pictures"]
+    assert [error is None for error in found.errors] == [True, True, False]
+
+
+def test_labels_may_be_numbers_of_named_classes(tmp_path, table, clip):
+    data = [table["image"][row].as_py()["bytes"] for row in (0, 5)]
+    folder = write(tmp_path, image=data, label=[1, 0])
+    found = measured(folder, text=[], label="label", classes=["cookie", "cow"])
+    assert found.columns["predicted"] == ["cow", "cookie"]
+    assert found.metrics["zero_shot_top1"].value == 1
+    with pytest.raises(RequestError, match="'label' holds numbers; name their classes"):
+        measured(folder, text=[], label="label")
+
+
 def test_what_cannot_be_measured_is_refused_before_any_picture(tmp_path):
     folder = write(tmp_path, image=[png("red")], caption=[None], label=["a"])
     with pytest.raises(RequestError, match=r"no row has a text in caption; name other columns, or none: text=\[\]"):
         measured(folder)
+    with pytest.raises(RequestError, match="no row has a label in 'caption'"):
+        measured(folder, text=[], label="caption")
     with pytest.raises(RequestError, match="no label in 'label' is one of the 2 classes"):
         measured(folder, text=[], label="label", classes=["x", "y"])
 
