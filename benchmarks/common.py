@@ -46,11 +46,14 @@ def seconds(fn: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-class PeakMemory:
-    """Largest sum of proportional set sizes (PSS, bytes) of this process and all below it, sampled twice a second."""
+class Usage:
+    """Of this process and all below it, sampled twice a second: the largest sum of proportional set sizes in bytes
+    (``peak``; ``before`` at the start), and processor seconds (``cpu``)."""
 
-    def __enter__(self) -> PeakMemory:
+    def __enter__(self) -> Usage:
+        self._seconds: dict[int, float] = {}
         self.peak = self.before = self._now()
+        self._first = dict(self._seconds)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -59,17 +62,20 @@ class PeakMemory:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+        self.peak = max(self.peak, self._now())
+        self.cpu = sum(self._seconds.values()) - sum(self._first.values())
 
     def _watch(self) -> None:
         while not self._stop.wait(0.5):
             self.peak = max(self.peak, self._now())
 
-    @staticmethod
-    def _now() -> int:
+    def _now(self) -> int:
         total = 0
         own = psutil.Process()
         for process in [own, *own.children(recursive=True)]:
             try:
+                times = process.cpu_times()
+                self._seconds[process.pid] = times.user + times.system
                 total += process.memory_full_info().pss
             except psutil.Error:
                 continue

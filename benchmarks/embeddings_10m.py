@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,12 +22,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from benchmarks.common import print_table
+from benchmarks.common import Usage, print_table
 from potstill.pipelines import schema
 from potstill.pipelines.rowset import RowSet, in_order
 from potstill.pipelines.rundir import RunDir
@@ -121,40 +119,6 @@ def write(world: World, folder: Path) -> list[RowGroup]:
             aside.rename(path)
         found.append(RowGroup(str(path), 0))
     return found
-
-
-class Usage:
-    """CPU seconds and peak memory (PSS, bytes) of this process and all below it, sampled once a second."""
-
-    def __enter__(self) -> Usage:
-        self.peak, self._cpu, self._before = 0, {}, {}
-        self._sample()
-        self._before = dict(self._cpu)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._sample()
-        self.cpu = sum(self._cpu.values()) - sum(self._before.values())
-
-    def _watch(self) -> None:
-        while not self._stop.wait(1):
-            self._sample()
-
-    def _sample(self) -> None:
-        total, own = 0, psutil.Process()
-        for process in [own, *own.children(recursive=True)]:
-            try:
-                times = process.cpu_times()
-                self._cpu[process.pid] = times.user + times.system
-                total += process.memory_full_info().pss
-            except psutil.Error:
-                continue
-        self.peak = max(self.peak, total)
 
 
 def planted(world: World, rows: RowSet, choice: Choice) -> tuple[float, float]:

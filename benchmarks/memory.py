@@ -11,7 +11,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks.common import PeakMemory, print_table, seconds, write_pictures
+from benchmarks.common import Usage, print_table, seconds, write_pictures
 from potstill.pipelines.plan import find_plan, load_plan
 from potstill.pipelines.runner import run_plan
 
@@ -27,7 +27,7 @@ def main() -> None:
         source = write_pictures(Path(folder, "in"), options.count, options.side)
         changes = [f"source.path={source}", f"resources.clip_score.actors={options.actors}"]
         plan = load_plan(find_plan("score-tiny"), changes)
-        with PeakMemory() as memory:
+        with Usage() as memory:
             took = seconds(lambda: run_plan(plan, str(Path(folder, "out"))))
     rows = [(options.count, took, options.count / took, memory.before / 2**20, memory.peak / 2**20)]
     print_table(("rows", "seconds", "rows/s", "MiB before", "MiB at the peak"), rows)

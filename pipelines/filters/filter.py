@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field, field_validator
+from pydantic import Field, WrapValidator
 
 from potstill.pipelines.filters import expression
 from potstill.pipelines.stage import Stage
+
+
+def conditions_of(parse: Callable[[str], object]) -> WrapValidator:
+    """Checks a mapping of reasons to conditions, each by ``parse``; a single condition has the reason ``failed``."""
+
+    def check(value: Any, handler: Callable[[Any], dict[str, str]]) -> dict[str, str]:
+        found = handler({"failed": value} if isinstance(value, str) else value)
+        for condition in found.values():
+            parse(condition)
+        return found
+
+    return WrapValidator(check)
 
 
 class Filter(Stage):
     """Decides from columns alone, so that changing a threshold runs no model."""
 
     kind: Literal["filter"] = "filter"
-    keep: dict[str, str] = Field(min_length=1)
+    keep: Annotated[dict[str, str], Field(min_length=1), conditions_of(expression.parse)]
     """Reason -> condition. A row is kept when all conditions hold, else dropped for the first one that does not. A
     condition that cannot be told because a column is null drops the row too, for ``<reason>_unknown``."""
-
-    @field_validator("keep", mode="before")
-    @classmethod
-    def _one_condition(cls, value: Any) -> Any:
-        return {"failed": value} if isinstance(value, str) else value
-
-    @field_validator("keep")
-    @classmethod
-    def _valid(cls, value: dict[str, str]) -> dict[str, str]:
-        for condition in value.values():
-            expression.parse(condition)
-        return value
 
     @cached_property
     def conditions(self) -> dict[str, ast.expr]:

@@ -211,7 +211,13 @@ def error_of(part: Part, row: int) -> dict[str, Any]:
 
 
 def as_text(value: Any) -> str:
-    """A value of a column, short: numbers to four digits, nested ones as JSON."""
+    """A value of a column, short: numbers to four digits, bytes as hex digits, nested ones as JSON."""
     if isinstance(value, float):
         return f"{value:.4g}"
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+    if isinstance(value, str | bytes):
+        return _plain(value)
+    return json.dumps(value, default=_plain)
+
+
+def _plain(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)

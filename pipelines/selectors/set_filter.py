@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from potstill.pipelines.filters import expression, over_rows
-from potstill.pipelines.filters.filter import first_failed
+from potstill.pipelines.filters.filter import conditions_of, first_failed
 from potstill.pipelines.filters.measures import Measure, measured
 from potstill.pipelines.rowset import RowSet
 from potstill.pipelines.selectors.selector import Choice, Selector
@@ -25,21 +25,9 @@ class SetFilter(Selector):
     """
 
     kind: Literal["set_filter"] = "set_filter"
-    keep: dict[str, str] = Field(min_length=1)
+    keep: Annotated[dict[str, str], Field(min_length=1), conditions_of(over_rows.parse)]
     """Reason -> condition, as in a filter, and with ``quantile``, ``rank``, ``top``, ``top_fraction``, ``count``,
     ``mean`` and ``std``."""
-
-    @field_validator("keep", mode="before")
-    @classmethod
-    def _one_condition(cls, value: Any) -> Any:
-        return {"failed": value} if isinstance(value, str) else value
-
-    @field_validator("keep")
-    @classmethod
-    def _valid(cls, value: dict[str, str]) -> dict[str, str]:
-        for condition in value.values():
-            over_rows.parse(condition)
-        return value
 
     @cached_property
     def _parsed(self) -> dict[str, tuple[ast.expr, dict[str, Measure]]]:
