@@ -146,9 +146,9 @@ class ClipEvaluation(Evaluation):
             for k in self.recall:
                 found.metrics[f"{way}_r@{k}"] = self.mean(f"{way}_r@{k}", stands.hits(k), None)
         for place, mine in rows:
-            there = place is not None and bool(mine)
-            found.column("picture_to_text_place", int(to_text.above[picture_at[place]]) + 1 if there else None)
-            found.column("text_to_picture_place", int(to_picture.above[text_at[mine[0]]]) + 1 if there else None)
+            own_at = (picture_at[place], text_at[mine[0]]) if place is not None and mine else None
+            found.column("picture_to_text_place", own_at and int(to_text.above[own_at[0]]) + 1)
+            found.column("text_to_picture_place", own_at and int(to_picture.above[own_at[1]]) + 1)
         cut = sum(clip.truncated(list(text_at)))
         found.facts = {"pictures_with_text": len(shown), "texts": len(captions), "texts_cut": cut}
         return found
