@@ -16,7 +16,6 @@ import argparse
 import ast
 import importlib.util
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -75,12 +74,12 @@ def measure(arm: str, tokens: int, width: int, peers: str | None) -> dict[str, f
     student, teacher = models(tokens, width)
     # What libraries keep after their first use is not a step's memory.
     step(arm, *models(8, width, 1000), peers)
-    before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    before = resident("VmRSS")
     value = step(arm, student, teacher, peers)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = resident("VmHWM")
     student.h.grad = student.weight.grad = None
     took = processor(lambda: step(arm, student, teacher, peers))
-    return {"mib": (peak - before) / 2**20, "seconds": took, "value": value.item()}
+    return {"mib": peak - before, "seconds": took, "value": value.item()}
 
 
 def heads(size: str, peers: str | None, rounds: int) -> None:
@@ -163,6 +162,12 @@ def rows_beside(peers: str | None, rounds: int, count: int = 32) -> None:
         table.append((name, 1e3 * mine, 1e3 * its, mine / its, abs(value.item() / value_too.item() - 1), off.item()))
     if table:
         print_table((f"{count} rows beside", "ms", "their ms", "ratio", "value off by", "gradient off by"), table)
+
+
+def resident(field: str) -> float:
+    """MiB of this process, from Linux; `ru_maxrss` would begin with what the parent had."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 1024
 
 
 def processor(fn: Callable[[], Any]) -> float:
