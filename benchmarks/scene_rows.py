@@ -4,8 +4,8 @@
 
 Columns: ``sample_id``, ``image`` (PNG), ``caption``, ``captions`` (three wordings), ``group`` (what is in the scene),
 ``label`` (the kind of its first thing), ``wrong`` (the caption is another scene's), ``split`` (train, val); of the
-teacher ``<name>_image``, ``<name>_text``, ``<name>_captions`` and, where it saw random views, ``<name>_views``. No two
-rows show the same things on the same background, so that each has one right caption.
+teacher ``<name>_image``, ``<name>_text``, ``<name>_captions``, ``<name>_about`` and, where it saw random views,
+``<name>_views``. No two rows show the same things on the same background, so that each has one right caption.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from PIL import Image
 from potstill.models.clip import load_clip
 from potstill.models.tiny.scenes import CONCEPTS, EMPTY, GROUP_OF, Scene, SpriteBank, sample_scene
 from potstill.models.trainers.pictures import View
-from potstill.models.trainers.stored import VIEWS
+from potstill.models.trainers.stored import VIEWS, about
 
 VIEW = View(area=(0.5, 1.0), aspect=(1.0, 1.0), flip=0.5)
 """The views that are stored."""
@@ -62,19 +62,18 @@ def scene_rows(
 
 
 def with_teacher(table: pa.Table, name: str, *, views: int = 0, seed: int = 0, view: View = VIEW) -> pa.Table:
-    """The table with the embeddings of a CLIP: of pictures, captions, all wordings, and of so many random views."""
+    """The table with the embeddings of a CLIP: of pictures or so many random views, of captions, of all wordings."""
     clip, title = load_clip(name), name.rpartition("/")[2]
     pictures = [Image.open(io.BytesIO(data)).convert("RGB") for data in table["image"].to_pylist()]
-    wordings = table["captions"].to_pylist()
-    vectors = clip.encode_texts([text for texts in wordings for text in texts])
-    ends = np.cumsum([len(texts) for texts in wordings])[:-1]
-    columns = {
-        "image": list(clip.encode_images(pictures)),
-        "text": list(clip.encode_texts(table["caption"].to_pylist())),
-    }
-    columns |= {"captions": [list(part) for part in np.split(vectors, ends)]}
-    columns["image"] = list(clip.encode_images(pictures))
-    if views:
+    columns: dict[str, list] = {"text": list(clip.encode_texts(table["caption"].to_pylist()))}
+    if "captions" in table.column_names:
+        wordings = table["captions"].to_pylist()
+        vectors = clip.encode_texts([text for texts in wordings for text in texts])
+        ends = np.cumsum([len(texts) for texts in wordings])[:-1]
+        columns["captions"] = [list(part) for part in np.split(vectors, ends)]
+    if not views:
+        columns["image"] = list(clip.encode_images(pictures))
+    else:
         samples = table["sample_id"].to_pylist()
         drawn = [
             [view.draw(seed, sample, k + 1, *picture.size) for k in range(views)]
@@ -83,6 +82,8 @@ def with_teacher(table: pa.Table, name: str, *, views: int = 0, seed: int = 0, v
         seen = [_part(picture, how) for picture, each in zip(pictures, drawn, strict=True) for how in each]
         columns["image"] = list(clip.encode_images(seen).reshape(len(pictures), -1))
         table = table.append_column(f"{title}_views", pa.array(drawn, VIEWS))
+    scale = float(clip.model.logit_scale.exp())
+    columns["about"] = [about(teacher=clip.revision, width=clip.embedding_dim, scale=scale)] * table.num_rows
     for column, values in columns.items():
         table = table.append_column(f"{title}_{column}", pa.array(values))
     return table

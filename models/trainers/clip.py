@@ -11,8 +11,10 @@ from potstill.config import RequestError, Settings
 from potstill.models.metrics.zero_shot import TEMPLATES
 from potstill.models.trainers.pictures import SAMPLE_ID, View
 from potstill.models.trainers.recipe import Recipe
+from potstill.models.trainers.stored import check
 
 if TYPE_CHECKING:
+    from potstill.models.trainers.parquet import Groups
     from potstill.models.trainers.task import Task
 
 
@@ -35,14 +37,16 @@ class Network(Settings):
 
 
 class Stored(Settings):
-    """A teacher's embeddings that stand in columns, such as those that the stage `clip_score` writes."""
+    """A teacher's embeddings that stand in columns."""
 
+    store: str | None = None
+    """Name of the stage `teacher_clip` that wrote them; the columns and the factor then need not be named."""
     image: str
     """Vectors of the pictures."""
     text: str | tuple[str, ...]
     """Vectors of the texts, one column for each of the recipe's `text`; a list of vectors where that is a list."""
-    scale: float = Field(100.0, gt=0)
-    """Factor of this teacher's similarities."""
+    scale: float | None = Field(None, gt=0)
+    """Factor of this teacher's similarities; what the store says, or 100, unless given."""
     bias: float | None = None
     """Added to them (SigLIP)."""
     views: str | None = None
@@ -50,6 +54,14 @@ class Stored(Settings):
     epoch n sees view n just so, after the last the first again. Without it a vector is of the picture as it is."""
     more: dict[str, str | tuple[str, ...]] = Field(default={})
     """As `text`, for each of the recipe's `more_text`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_store(cls, given: Any) -> Any:
+        given = {"store": given} if isinstance(given, str) else given
+        if not isinstance(given, dict) or not given.get("store"):
+            return given
+        return {name: f"{given['store']}_{name}" for name in ("image", "text", "views")} | given
 
 
 class ClipRecipe(Recipe):
@@ -68,7 +80,8 @@ class ClipRecipe(Recipe):
     teacher: str | None = None
     """A model: ``tiny``, a folder, ``hf-hub:ORG/REPO``, ``ViT-L-14:openai``."""
     teacher_columns: Stored | tuple[Stored, ...] = ()
-    """Teachers that stand in columns; after `teacher` where losses count them."""
+    """Teachers that stand in columns, after `teacher` where losses count them: the name of a stage `teacher_clip`, the
+    columns, or a list of these."""
     view: View = View()
     """How a training picture is cut and turned, the same for the student and a teacher in memory."""
     classes: tuple[str, ...] = ()
@@ -112,6 +125,7 @@ class ClipRecipe(Recipe):
         for stored in self.stored:
             names += [stored.image, *columns_of(stored.text), *(x for y in stored.more.values() for x in columns_of(y))]
             names += [stored.views] if stored.views else []
+            names += [f"{stored.store}_about"] if stored.store else []
         return tuple(dict.fromkeys(names))
 
     def validation_columns(self) -> tuple[str, ...]:
@@ -134,6 +148,12 @@ class ClipRecipe(Recipe):
         for template in self.templates:
             if "{}" not in template:
                 raise RequestError(f"template {template!r} has no {{}} for the class")
+
+    def check_rows(self, rows: Groups) -> None:
+        """A store must have said something of every row, and be of one teacher."""
+        for stored in self.stored:
+            if stored.store:
+                check(rows.whole((SAMPLE_ID, f"{stored.store}_about")), stored.store, SAMPLE_ID, {})
 
     def prepare(self, rows: pa.Table, *, training: bool) -> pa.Table:
         """Pixels, tokens, groups, and what is stored of teachers; see clip_rows.py."""

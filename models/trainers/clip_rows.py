@@ -23,6 +23,7 @@ from potstill.models.trainers.clip import ClipRecipe, columns_of
 from potstill.models.trainers.clip_network import Blueprint, blueprint
 from potstill.models.trainers.parquet import EPOCH
 from potstill.models.trainers.pictures import SAMPLE_ID, encoded
+from potstill.models.trainers.stored import check
 
 PIXELS, TEACHER_PIXELS, GROUP, TEXT_ID, TARGET = "pixels", "teacher_pixels", "group", "text_id", "target"
 TOKENS, TEACHER_TOKENS, STORED = "tokens/", "teacher_tokens/", "stored/"
@@ -80,6 +81,8 @@ def prepared(recipe: ClipRecipe, rows: pa.Table, *, training: bool) -> pa.Table:
         if stored.views:
             counts = [len(views) for views in rows[stored.views].to_pylist()]
         places = [(epoch - 1) % count for epoch, count in zip(rows[EPOCH].to_pylist(), counts, strict=True)]
+        scale = stored.scale or (check(rows, stored.store, SAMPLE_ID, {})["scale"] if stored.store else 100)
+        table[f"{STORED}{k}/scale"] = pa.array([float(scale)] * rows.num_rows, pa.float32())
         table[f"{STORED}{k}/image"] = _as_lists(vectors(rows, (stored.image,), places, counts))
     table[GROUP] = _groups(recipe, rows)
     if recipe.classes:

@@ -63,7 +63,7 @@ class ClipTask(Task):
                 plan = self.plan if name == PIXELS else teacher_plan
                 assert plan is not None
                 inputs[name] = torch.from_numpy(as_tensor_bytes(rows[name], plan.size))
-            elif name in (GROUP, TEXT_ID, TARGET):
+            elif name in (GROUP, TEXT_ID, TARGET) or name.endswith("/scale"):
                 inputs[name] = torch.tensor(rows[name].to_numpy())
             else:
                 flat = rows[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
@@ -94,8 +94,8 @@ class ClipTask(Task):
             given.append(self.teacher.output(pixels, tokens, self._inner(needs, "teacher")))
         for k, stored in enumerate(self.recipe.stored):
             image, text, *more = (inputs[f"{STORED}{k}/{name}"] for name in ("image", *names))
-            features = dict(zip(names[1:], more, strict=True))
-            given.append(Output(image=image, text=text, scale=stored.scale, bias=stored.bias, features=features))
+            features, scale = dict(zip(names[1:], more, strict=True)), inputs[f"{STORED}{k}/scale"][0]
+            given.append(Output(image=image, text=text, scale=scale, bias=stored.bias, features=features))
         return tuple(given)
 
     def _inner(self, needs: frozenset[str], owner: str) -> list[str]:

@@ -12,7 +12,7 @@ from potstill.models.trainers.clip import ClipRecipe
 from potstill.models.trainers.clip_rows import drawn_texts, prepared, vectors
 from potstill.models.trainers.parquet import EPOCH
 from potstill.models.trainers.pictures import pixels
-from potstill.models.trainers.stored import VIEWS
+from potstill.models.trainers.stored import VIEWS, about
 from tests.models.trainers.clip_world import recipe, scenes
 
 TEXTS = {"text": ["first", "second"], "more": [["a", None, "b"], ["c"]]}
@@ -119,6 +119,23 @@ def test_teachers_of_other_views_are_refused(table):
     told = made(teacher_columns=[{"image": "seen", "text": "said", "views": views} for views in ("how", "other")])
     with pytest.raises(ValueError, match=r"has no views in how, other, or other ones"):
         prepared(told, at_epoch(stored.append_column("other", other), 1), training=True)
+
+
+def test_a_store_names_its_columns_and_knows_its_factor(table):
+    words = about(teacher="x", scale=41.5)
+    stored = stored_views(table, True).append_column("teacher_about", pa.array([words] * table.num_rows))
+    names = {"seen": "teacher_image", "how": "teacher_views", "said": "teacher_text"}
+    stored = stored.rename_columns([names.get(name, name) for name in stored.column_names])
+    told = made(teacher_columns="teacher")
+    assert set(told.columns()) >= {"teacher_image", "teacher_text", "teacher_views", "teacher_about"}
+    assert not set(told.validation_columns()) & set(stored.column_names) - {"sample_id", "image", "caption"}
+    ready = prepared(told, at_epoch(stored, 2), training=True)
+    assert ready["stored/0/scale"][0].as_py() == 41.5 and ready["stored/0/image"][1].as_py() == [10, 2]
+    fixed = prepared(made(teacher_columns={"store": "teacher", "scale": 7}), at_epoch(stored, 2), training=True)
+    assert fixed["stored/0/scale"][0].as_py() == 7
+    part = stored.set_column(stored.column_names.index("teacher_about"), "teacher_about", [[words] * 11 + [None]])
+    with pytest.raises(RequestError, match="1 of 12 rows have nothing in teacher_about"):
+        prepared(told, at_epoch(part, 1), training=True)
 
 
 def test_rows_of_one_value_are_one_group_and_others_alone(table):

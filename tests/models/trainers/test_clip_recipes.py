@@ -1,0 +1,30 @@
+"""The shipped tiny recipes of CLIPs, one after the other as their headers say, on a few scenes."""
+
+import pytest
+
+from benchmarks.scene_rows import scene_rows, with_teacher, write
+from potstill.models.trainers.launch import find_recipe, load_recipe, train
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    return write(with_teacher(scene_rows(60, 20), "tiny", views=2), tmp_path_factory.mktemp("scenes"), group=20)
+
+
+@pytest.fixture(scope="module")
+def trained(scenes, tmp_path_factory):
+    """Recipe -> what its training said."""
+    root, done = tmp_path_factory.mktemp("trainings"), {}
+    for name in ("clip-tiny", "tinyclip-tiny", "clip-kd-tiny", "mobileclip-tiny"):
+        changes = [f"data.path={scenes}", f"validation.path={scenes}", "batch_size=20", "epochs=2"]
+        if name == "tinyclip-tiny":
+            larger = done["clip-tiny"]["model"]
+            changes += [f"teacher={larger}", f"network.pretrained.inherit={larger}"]
+        done[name] = train(load_recipe(find_recipe(name), changes), str(root / name))
+    return done
+
+
+@pytest.mark.parametrize("name", ["clip-tiny", "tinyclip-tiny", "clip-kd-tiny", "mobileclip-tiny"])
+def test_a_tiny_recipe_runs_on_scenes(trained, name):
+    assert trained[name]["state"] == "done" and trained[name]["steps"] == 4
+    assert 0 <= trained[name]["metrics"]["recall_1"] <= trained[name]["metrics"]["recall_5"] <= 1
