@@ -112,25 +112,29 @@ def task(setting: Setting, epochs: int = 24) -> Task:
         return Task(x, y, net(x), test_x, test_y, 100 * right)
 
 
-def accuracies(setting: Setting, task: Task, arms: Mapping[str, Arm], seeds: int) -> dict[str, list[float]]:
+def accuracies(
+    setting: Setting, task: Task, arms: Mapping[str, Arm], seeds: int, epochs: int = EPOCHS
+) -> dict[str, list[float]]:
     """Test accuracy in per cent of each arm, by seed. Arms share first weights, subsets and orders."""
     found = {}
     for rate in {arm.rate for arm in arms.values()}:
         some = {name: arm for name, arm in arms.items() if arm.rate == rate}
-        found |= dict(zip(some, _trained(setting, task, list(some.values()), seeds, rate), strict=True))
+        found |= dict(zip(some, _trained(setting, task, list(some.values()), seeds, rate, epochs), strict=True))
     return {name: found[name] for name in arms}
 
 
-def _trained(setting: Setting, task: Task, arms: Sequence[Arm], seeds: int, rate: float) -> list[list[float]]:
+def _trained(
+    setting: Setting, task: Task, arms: Sequence[Arm], seeds: int, rate: float, epochs: int
+) -> list[list[float]]:
     g = torch.Generator().manual_seed(4)
     weights = [_first(seeds, len(arms), inner, outer, g) for inner, outer in
                ((WIDTH, setting.hidden), (1, setting.hidden), (setting.hidden, CLASSES), (1, CLASSES))]  # fmt: skip
     subsets = torch.stack([torch.randperm(len(task.x), generator=g)[: setting.rows] for _ in range(seeds)])
     optimiser = SGD(weights, rate, momentum=0.9, weight_decay=5e-4)
     steps = setting.rows // BATCH
-    cycle = OneCycleLR(optimiser, rate, EPOCHS * steps, cycle_momentum=False)
+    cycle = OneCycleLR(optimiser, rate, epochs * steps, cycle_momentum=False)
     stacks: dict[int, LossStack] = {}
-    for epoch in range(1, EPOCHS + 1):
+    for epoch in range(1, epochs + 1):
         order = torch.stack([rows[torch.randperm(setting.rows, generator=g)] for rows in subsets])
         for rows in order.view(seeds, steps, BATCH).unbind(1):
             logits = _logits(weights, task.x[rows].repeat(len(arms), 1, 1)).view(len(arms), seeds, BATCH, CLASSES)

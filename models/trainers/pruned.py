@@ -21,7 +21,7 @@ class Pruned(Settings):
     kept: float = Field(gt=0, le=1)
     """Fraction of the pool that the data was pruned to."""
     alpha: dict[float, float] = Field(min_length=1)
-    """Best alpha by kept fraction, linear in between: measure it (`benchmarks/distil_pruned.py` does on a toy)."""
+    """Best alpha by kept fraction, linear in between; `benchmarks/distil_pruned.py` measures it on a toy."""
 
     @model_validator(mode="after")
     def _ranges(self) -> Pruned:
