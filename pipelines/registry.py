@@ -15,6 +15,7 @@ from potstill.pipelines.scorers.image_stats import ImageStats
 from potstill.pipelines.scorers.language import Language
 from potstill.pipelines.scorers.masked_clip_score import MaskedClipScore
 from potstill.pipelines.scorers.norm_sim import NormSim
+from potstill.pipelines.scorers.nsfw import Nsfw
 from potstill.pipelines.scorers.perplexity import Perplexity
 from potstill.pipelines.scorers.phash import PerceptualHash
 from potstill.pipelines.scorers.pixel_hash import PixelHash
@@ -75,7 +76,7 @@ AnyStage = Annotated[
     Answers | Balanced | CCS | CapabilityBudget | Choose | ClaimJudge | ClipScore | ConceptClusters | Concepts
     | D4 | Decontaminate | DifferenceAreas | Difficulty | EmbeddingHead | FacilityLocation | Filter
     | FilterNetwork | GroupRows | HardNegatives | Herding | ImagePairs | ImageStats | KCentre | LabelDoubts
-    | Language | MaskedClipScore | MetricJudge | Mixture | Moderate | NearDuplicates | NegClipLoss | NormSim
+    | Language | MaskedClipScore | MetricJudge | Mixture | Moderate | NearDuplicates | NegClipLoss | NormSim | Nsfw
     | OasisInstruct | OasisJudge | PairJudge | PerceptualHash | Perplexity | PixelHash | Preference
     | PromptChain | RS2 | RandomSubset | RankJudge | Respond | ScenePrograms | SemanticDuplicates | SetFilter
     | Split | TargetClusters | TargetedTransport | TeacherClasses | TeacherClip | TextArea | TextStats | Toxicity
