@@ -124,6 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", type=int, nargs="*", help="some of the seeds, for several processes in one folder")
+    parser.add_argument("--arms", nargs="*", help=f"some of {RAW!r}, {MADE!r}, {DISTILLED!r}")
     parser.add_argument("--pictures", type=int, default=1500, help="of each seed")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--batch", type=int, default=16)
@@ -143,6 +144,8 @@ def main() -> None:
         results: dict[str, list[dict[str, float]]] = {}
         for seed in options.only or range(options.seeds):
             for name, changes in arms(options).items():
+                if options.arms and name not in options.arms:
+                    continue
                 data = pictures / f"raw-{seed}" if name == RAW else made[seed]
                 out = work / "trainings" / f"{name.replace(' ', '-')}-{seed}"
                 if not (out / "measured.json").exists():

@@ -73,7 +73,6 @@ def reader(name: str, revision: str | None, local: bool) -> Reader:
     if not tokenizer.is_fast:
         raise RequestError(f"the tokenizer of {name} gives no offsets; use a model with a fast tokenizer")
     context = getattr(config.get_text_config(), "max_position_embeddings", None) or tokenizer.model_max_length
-    tokenizer.model_max_length = 2**62  # the limit is checked here, once the pictures are counted too
     try:
         said = GenerationConfig.from_pretrained(name, **where).eos_token_id
     except OSError:

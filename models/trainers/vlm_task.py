@@ -161,6 +161,8 @@ class VlmTask(Task):
         scores = {"loss": float(answers["nats"].sum() / words)}
         if "margin" in answers:
             margins = answers["margin"][answers["pair"] > 0]
+            if not len(margins):
+                raise RequestError("no validation row has both a chosen and a rejected answer")
             return scores | {"preferred": float((margins > 0).mean()), "margin": float(margins.mean())}
         if "said" in answers:
             both = zip(answers["said"], answers["true"], strict=True)

@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 from potstill.config import RequestError
 from potstill.models.engines.protocol import Request, Sampling
-from potstill.models.engines.settings import TransformersEngine
+from potstill.models.engines.settings import TINY_FOLDER, TransformersEngine
 from potstill.models.losses.loss import Batch
 from potstill.models.losses.stack import LossStack
 from potstill.models.trainers.conversations import pictures
@@ -165,6 +165,9 @@ def test_the_engine_answers_with_the_export_as_the_model_did_in_memory(run, rows
     engine = TransformersEngine(model=done["model"], threads=1).build()
     assert greedy(engine, rows[:12]) == said
     assert done["metrics"]["exact"] >= 0 and len(set(said)) > 3
+    written = json.loads((tmp_path / "out" / "model" / "tokenizer_config.json").read_text())
+    given = json.loads((TINY_FOLDER / "tokenizer_config.json").read_text())
+    assert all(written[name] == given[name] for name in ("eos_token", "model_max_length", "padding_side"))
     config = json.loads((tmp_path / "out" / "model" / "config.json").read_text())
     assert config["text_config"]["num_hidden_layers"] == changes.get("layers", 4)
 
