@@ -3,7 +3,7 @@ BIN := .venv/bin
 VLLM ?= .venv-vllm
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup setup-vllm demo test test-vllm lint clean
+.PHONY: setup setup-vllm demo train test test-vllm lint clean
 
 setup: .venv/.ready
 
@@ -29,6 +29,9 @@ $(VLLM)/.ready:
 
 demo: setup
 	$(BIN)/potstill run pipelines/plans/oasis-tiny.yaml --out runs/demo source.path=samples
+
+train: demo
+	$(BIN)/potstill train sft-tiny data.path=runs/demo validation.path=runs/demo --out runs/sft
 
 test: setup
 	$(BIN)/python -m pytest

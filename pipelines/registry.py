@@ -21,6 +21,7 @@ from potstill.pipelines.scorers.phash import PerceptualHash
 from potstill.pipelines.scorers.pixel_hash import PixelHash
 from potstill.pipelines.scorers.teacher_classes import TeacherClasses
 from potstill.pipelines.scorers.teacher_clip import TeacherClip
+from potstill.pipelines.scorers.teacher_tokens import TeacherTokens
 from potstill.pipelines.scorers.text_area import TextArea
 from potstill.pipelines.scorers.text_stats import TextStats
 from potstill.pipelines.scorers.toxicity import Toxicity
@@ -79,8 +80,8 @@ AnyStage = Annotated[
     | Language | MaskedClipScore | MetricJudge | Mixture | Moderate | NearDuplicates | NegClipLoss | NormSim | Nsfw
     | OasisInstruct | OasisJudge | PairJudge | PerceptualHash | Perplexity | PixelHash | Preference
     | PromptChain | RS2 | RandomSubset | RankJudge | Respond | ScenePrograms | SemanticDuplicates | SetFilter
-    | Split | TargetClusters | TargetedTransport | TeacherClasses | TeacherClip | TextArea | TextStats | Toxicity
-    | Unique | VerifiedCaption,
+    | Split | TargetClusters | TargetedTransport | TeacherClasses | TeacherClip | TeacherTokens | TextArea | TextStats
+    | Toxicity | Unique | VerifiedCaption,
     Field(discriminator="kind"),
 ]  # fmt: skip
 AnySink = Annotated[Llava | Parquet | WebDatasetTars, Field(discriminator="kind")]

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from typing import get_args
 
 import pyarrow.parquet as pq
 import pytest
@@ -16,7 +17,7 @@ COMMANDS = [line for block in re.findall(r"```console\n(.*?)```", README, re.S) 
 
 def test_the_make_commands_are_run_by_ci():
     makes = [command for command in COMMANDS if command.startswith("make ")]
-    assert makes == ["make demo", "make test"]
+    assert makes == ["make demo", "make train", "make test"]
     assert all(command in CI.splitlines() for command in makes)
 
 
@@ -43,11 +44,30 @@ def run(command):
     return 0
 
 
-def test_every_stage_has_a_row_in_the_table():
+def test_every_stage_is_named_and_has_a_row_in_the_table():
     from potstill.pipelines.catalogue import catalogue
 
-    named = set(re.findall(r"^\| `(\w+)` \|", README, re.M))
-    assert named == set(catalogue()["stages"])
+    kinds = sorted(catalogue()["stages"])
+    section = README.split("## Stages")[1].split("`potstill list`")[0]
+    assert sorted(re.findall(r"`(\w+)`", section)) == kinds
+    page = (ROOT / "docs/stages.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| `(\w+)` \|", page, re.M)) == kinds
+
+
+def test_the_readme_keeps_to_its_length():
+    assert len(README.splitlines()) <= 200
+
+
+def test_every_recipe_and_every_loss_has_its_row():
+    from potstill.models.losses.registry import AnyLoss
+    from potstill.models.trainers.recipe import shipped_recipes
+
+    losses = {loss.model_fields["kind"].default for loss in get_args(get_args(AnyLoss)[0])}
+    page = (ROOT / "docs/losses.md").read_text(encoding="utf-8")
+    assert {kind for row in re.findall(r"^\| (`.*?) \|", page, re.M) for kind in re.findall(r"`(\w+)`", row)} >= losses
+    recipes = {name.removesuffix("-tiny") for name in shipped_recipes()}
+    page = (ROOT / "docs/training.md").read_text(encoding="utf-8")
+    assert {name for name in recipes if f"`{name}`" not in page} == set()
 
 
 def test_every_linked_page_and_every_folder_of_the_tree_exists():
