@@ -30,7 +30,7 @@ class WithHeads(nn.Module):
         self.loss = loss
         ours, theirs = loss.both(example.student), loss.both(example.teacher)
         self.maps = nn.ModuleList(_map(x, y) for x, y in zip(ours, theirs, strict=True))
-        self.scale = nn.Parameter(torch.tensor(math.log(1 / 0.07), device=ours[0].device))
+        self.scale = nn.Parameter(torch.tensor([math.log(1 / 0.07)], device=ours[0].device))  # FSDP wants a dimension
 
     def forward(self, batch: Batch) -> Mapping[str, Tensor]:
         """Own part of the mean over rows of each term."""
