@@ -188,3 +188,21 @@ def test_only_the_last_checkpoints_and_the_best_are_kept(run, tmp_path):
     steps = Folder(tmp_path / "out").steps()
     assert steps[-2:] == [28, 32] and len(steps) <= 3 and done["exported_step"] in steps
     assert np.isfinite(done["metrics"]["loss"])
+
+
+def test_bfloat16_changes_the_models_arithmetic_and_not_the_weights_format(run, tmp_path):
+    plan = {"validation": None, "saving": {"log_every": 1}, "steps": 20}
+    rough = train(made(run, compute={"precision": "bf16"}, **plan), str(tmp_path / "rough"))
+    train(made(run, **plan), str(tmp_path / "exact"))
+    one, two = ([e["loss/cross_entropy"] for e in entries(tmp_path / name)] for name in ("rough", "exact"))
+    assert one != two and np.allclose(one, two, rtol=0.05)
+    assert all(x.dtype == torch.float32 for x in load_file(Path(rough["model"]) / "model.safetensors").values())
+
+
+@pytest.mark.slow
+def test_a_compiled_student_learns_the_same(run, tmp_path):
+    plan = {"validation": None, "saving": {"log_every": 1}, "steps": 10}
+    train(made(run, compute={"compile": True}, **plan), str(tmp_path / "compiled"))
+    train(made(run, **plan), str(tmp_path / "plain"))
+    one, two = ([e["loss/cross_entropy"] for e in entries(tmp_path / name)] for name in ("compiled", "plain"))
+    assert np.allclose(one, two, rtol=1e-4)
