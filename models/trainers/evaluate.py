@@ -1,4 +1,4 @@
-"""Validation rows through the student, every row once, whatever the number of workers."""
+"""Rows through the student as it is, every row once, whatever the number of workers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from potstill.models.losses.comm import Comm
 from potstill.models.trainers.order import Order
 from potstill.models.trainers.parquet import groups
 from potstill.models.trainers.recipe import Recipe
+from potstill.models.trainers.settings import Rows
 from potstill.models.trainers.task import Task
 
 CHUNK = 512
@@ -17,23 +18,26 @@ CHUNK = 512
 
 
 class Evaluation:
-    """Reads the validation rows anew each time, in the order of the files."""
+    """Reads the rows anew each time, in the order of the files."""
 
-    def __init__(self, recipe: Recipe, task: Task, comm: Comm, device: str) -> None:
-        assert recipe.validation is not None
+    def __init__(self, recipe: Recipe, rows: Rows, task: Task, comm: Comm, device: str) -> None:
         self.recipe, self.task, self.comm, self.device = recipe, task, comm, device
-        self.groups = groups(recipe.validation, recipe.validation_columns())
+        self.groups = groups(rows, recipe.validation_columns())
         self.rows = sum(self.groups.sizes)
 
     def run(self, student: nn.Module) -> dict[str, float]:
         """Metrics of the student, the same on every rank."""
+        return self.task.score(self.answers(student))
+
+    def answers(self, student: nn.Module) -> dict[str, np.ndarray]:
+        """What the task says of each row, in the order of the files, the same on every rank."""
         was_training = student.training
         student.eval()
         with torch.no_grad():
             self.task.begin_evaluation(student)
             mine = self._answers(student)
         student.train(was_training)
-        return self.task.score(self._together(mine))
+        return self._together(mine)
 
     def _answers(self, student: nn.Module) -> dict[str, np.ndarray]:
         """Answers to this rank's rows. Ranks do the same number of micro-batches, as FSDP wants; short ones repeat the

@@ -29,6 +29,7 @@ from potstill.models.trainers.folder import Folder, TrainFailed
 from potstill.models.trainers.log import Log
 from potstill.models.trainers.parquet import groups
 from potstill.models.trainers.recipe import Recipe
+from potstill.models.trainers.row_log import RowLog
 from potstill.models.trainers.step import Learner, Stepper, make_optimizer, wrapped
 
 SKIPPED_AT_MOST = 5
@@ -75,7 +76,9 @@ class Training:
         self._seed(recipe.seed + 1 + place.comm.rank)
         if self.done:
             self._restore(folder.load(self.done))
-        self.evaluation = Evaluation(recipe, self.task, place.comm, place.device) if recipe.validation else None
+        where = (self.task, place.comm, place.device)
+        self.evaluation = Evaluation(recipe, recipe.validation, *where) if recipe.validation else None
+        self.row_log = RowLog(recipe, folder, *where) if recipe.saving.row_log else None
 
     def _stepper(self) -> Stepper:
         """The first micro-batch tells the losses with weights of their own how large things are."""
@@ -127,6 +130,9 @@ class Training:
                     last = entry
                 if skipped >= SKIPPED_AT_MOST:
                     raise TrainFailed(self._not_finite(step, entry))
+                ended = step * recipe.batch_size // self.order.rows
+                if self.row_log and ended > (step - 1) * recipe.batch_size // self.order.rows:
+                    self.row_log.write(ended - 1, self.stepper.learner.student)
                 if self._due(step, recipe.saving.evaluate_every) and self.evaluation:
                     last = self.evaluation.run(self.stepper.learner.student)
                     log.write(step, {f"validation/{name}": x for name, x in last.items()})

@@ -57,6 +57,8 @@ class Recipe(Settings):
                 f"batch_size {self.batch_size} does not divide into {self.compute.workers} workers times "
                 f"{self.accumulation} micro-batches; make it a multiple of {pieces}"
             )
+        if self.saving.row_log and self.kind != "classifier":
+            raise ValueError(f"saving.row_log is for classifiers; a {self.kind} has no outputs for labels")
         if self.saving.best and not self.validation:
             raise ValueError(f"saving.best is {self.saving.best!r}, but there are no validation rows to measure it on")
         return self

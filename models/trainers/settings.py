@@ -107,6 +107,10 @@ class Saving(Settings):
     evaluate_every: int | None = Field(None, ge=1)
     """Steps between evaluations; at the end only unless given."""
     log_every: int = Field(10, ge=1)
+    """Steps between entries of the log."""
+    row_log: bool = False
+    """Write what a classifier says of every training row at the end of each epoch to ``log/``, for the stage
+    `difficulty`. Costs a forward pass of all rows for each epoch."""
     best: str | None = None
     """Metric of the evaluation that chooses the weights to export, such as ``accuracy``; higher is better, or lower
     with a minus before it (``-loss``). The last weights unless given."""

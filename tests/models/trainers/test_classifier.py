@@ -2,6 +2,8 @@
 
 import json
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -10,7 +12,9 @@ from potstill.models.trainers.classifier import Network
 from potstill.models.trainers.classifier_task import Classifier, load_classifier
 from potstill.models.trainers.launch import train, validate_recipe
 from potstill.models.trainers.taps import taps
-from tests.models.trainers.world import recipe, write_vectors
+from potstill.pipelines.coresets.dynamics import Dynamics
+from potstill.pipelines.coresets.training_log import replay
+from tests.models.trainers.world import CLASSES, recipe, write_vectors
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +84,29 @@ def test_alpha_follows_from_what_was_kept(run):
         validate_recipe(recipe(run, losses=losses), "recipe")
     with pytest.raises(RequestError, match=r"alpha 1\.5 at 0\.1"):
         validate_recipe(recipe(run, losses=losses, pruned={"kept": 0.2, "alpha": {0.1: 1.5}}), "recipe")
+
+
+def test_what_is_said_of_each_row_is_logged_for_difficulty(run, tmp_path):
+    data = {"path": str(run), "window": 100}
+    saving = {"row_log": True, "checkpoint_every": 10}
+    trained(run, tmp_path / "out", data=data, saving=saving, steps=40, batch_size=20)
+    files = sorted((tmp_path / "out" / "log").iterdir())
+    assert [file.name for file in files] == ["epoch-00000.parquet", "epoch-00001.parquet", "epoch-00002.parquet"]
+    rows = pq.read_table(run / "dataset").to_pylist()
+    labelled = {row["sample_id"]: CLASSES.index(row["label"]) for row in rows if row["label"]}
+    for epoch, file in enumerate(files):
+        log = pq.read_table(file).to_pylist()
+        assert {row["sample_id"]: row["label"] for row in log} == labelled and len(log) == len(labelled)
+        assert {row["epoch"] for row in log} == {epoch} and {len(row["logits"]) for row in log} == {4}
+    ids = sorted(labelled)
+    dynamics = Dynamics(ids)
+    assert replay(str(tmp_path / "out" / "log"), np.array(ids, "S32"), dynamics, early=2) == 0
+    last = {row["sample_id"]: row["logits"] for row in pq.read_table(files[-1]).to_pylist()}
+    right = [int(np.argmax(last[each]) == labelled[each]) for each in ids]
+    assert sum(right) > 0.7 * len(ids) and np.isfinite(dynamics.forgetting()).all()
+
+
+def test_only_a_classifier_logs_rows(run):
+    projector = {"kind": "projector", "data": {"path": str(run)}, "losses": [{"kind": "info_nce"}], "steps": 1}
+    with pytest.raises(RequestError, match=r"saving\.row_log is for classifiers; a projector has no outputs"):
+        validate_recipe(projector | {"saving": {"row_log": True}}, "recipe")
