@@ -8,10 +8,12 @@ It is a path that every worker sees: on a cluster, shared storage.
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,10 +55,22 @@ class Folder:
         except OSError as error:
             raise RequestError(f"cannot write to {self.root}: {error.strerror}; give another --out") from error
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep others out. Raises :class:`RequestError` while another training of this machine writes here."""
+        with (self.root / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RequestError(
+                    f"another training writes to {self.root}; wait for it, or give another --out"
+                ) from None
+            yield
+
     def recipe(self) -> dict[str, Any] | None:
-        """The recipe that was trained here; None in a new folder."""
-        path = self.root / "recipe.yaml"
-        return read_yaml(path) if path.exists() else None
+        """The recipe that was trained here; None where nothing came of one yet."""
+        begun = self.steps() or self.status().get("state") == "done"
+        return read_yaml(self.root / "recipe.yaml") if begun else None
 
     def write_recipe(self, tree: Mapping[str, Any]) -> None:
         """Keep the resolved recipe."""

@@ -30,9 +30,14 @@ def train(recipe: Recipe, out: str, address: str = "local") -> dict[str, Any]:
     recipe.check()
     folder = Folder(Path(out).resolve())
     folder.make()
-    _claim(recipe, folder)
-    if folder.status().get("state") == "done":
-        return folder.status()
+    with folder.locked():
+        _claim(recipe, folder)
+        if folder.status().get("state") == "done":
+            return folder.status()
+        return _train(recipe, folder, address)
+
+
+def _train(recipe: Recipe, folder: Folder, address: str) -> dict[str, Any]:
     found = groups(recipe.data, recipe.columns())
     recipe.check_rows(found)
     rows = sum(found.sizes)

@@ -95,6 +95,20 @@ def test_the_same_command_again_does_nothing_and_other_settings_are_refused(run,
         train(made(run, steps=5, validation=None, saving={}, optimizer={"lr": 0.02}), str(tmp_path / "out"))
 
 
+def test_a_recipe_that_could_not_begin_leaves_the_folder_free(run, tmp_path):
+    with pytest.raises(RequestError, match="no column"):
+        train(made(run, label="colour", steps=4), str(tmp_path / "out"))
+    assert train(made(run, steps=4), str(tmp_path / "out"))["state"] == "done"
+
+
+def test_two_trainings_do_not_share_a_folder(run, tmp_path):
+    folder = Folder(tmp_path / "out")
+    folder.make()
+    with folder.locked(), pytest.raises(RequestError, match="another training writes to"):
+        train(made(run, steps=4), str(tmp_path / "out"))
+    train(made(run, steps=4), str(tmp_path / "out"))
+
+
 def test_micro_batches_change_nothing_but_rounding(run, tmp_path):
     plan = {"steps": 6, "validation": None, "saving": {}, "optimizer": {"kind": "sgd", "lr": 0.05}}
     one = train(made(run, **plan), str(tmp_path / "one"))
