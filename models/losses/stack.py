@@ -44,10 +44,10 @@ class LossStack(nn.Module):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two losses are called {', '.join(twice)}: give one of them a `name`")
-        self.losses = tuple(losses)
-        for loss in losses:
+        self.losses = tuple(loss for loss in losses if any(loss.weights().values()))  # a schedule is never nothing
+        for loss in self.losses:
             check(loss, example)
-        self.built = nn.ModuleDict({loss.title.replace(".", "_"): loss.build(example) for loss in losses})
+        self.built = nn.ModuleDict({loss.title.replace(".", "_"): loss.build(example) for loss in self.losses})
 
     def counts(self, labels: Labels) -> dict[str, float]:
         """The count of each term over one micro-batch, by its full name; known before any model runs."""

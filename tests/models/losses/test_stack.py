@@ -59,6 +59,12 @@ def test_words_without_a_target_count_nowhere_and_a_mask_of_rows_is_one_of_their
     assert torch.equal(some[1::2], answers[1::2]) and not some[::2].any()
 
 
+def test_a_loss_of_weight_zero_wants_nothing():
+    batch = batches.classes(teachers=0)
+    stack = LossStack([CrossEntropy(), Kd(weight=0)], batch)
+    assert set(stack(batch, stack.counts(batch.labels)).sums) == {"cross_entropy"}
+
+
 def test_weights_of_rows_are_counted():
     batch = batches.classes()
     object.__setattr__(batch.labels, "weight", torch.tensor([1.0, 0, 0, 0, 3.0, 9.0]))
