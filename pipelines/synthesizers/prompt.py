@@ -30,6 +30,9 @@ class PromptChain(Synthesizer):
     group: str | None = None
     """Name of a grouping stage before this one: questions that show a picture show those of the whole group, in the
     order of its ids, and ``{group.column}`` stands for what all members have in a column, numbered."""
+    examples: str | None = None
+    """Name of a stage before this one that names other rows (``label_doubts``, ``hard_negatives``): their pictures, if
+    a row has any, stand before its own, and ``{examples.column}`` for what they have in a column, numbered."""
     questions: tuple[PromptStep, ...]
     """Asked in this order: cheapest and most selective first."""
     rejects: ClassVar = True
@@ -64,13 +67,14 @@ class PromptChain(Synthesizer):
 
     @property
     def _picture_columns(self) -> tuple[str, ...]:
-        return (f"{self.group}.{schema.IMAGE_ID}", f"{self.group}.{schema.IMAGE}") if self.group else (schema.IMAGE,)
+        named = [f"{stage}.{name}" for stage in (self.examples, self.group) if stage for name in _PICTURE]
+        return (*named, *(() if self.group else (schema.IMAGE,)))
 
     def pictures(self, row: Row) -> Sequence[tuple[str, bytes]]:
-        """Those of the group, or the row's own."""
-        if self.group is None:
-            return super().pictures(row)
-        return list(zip(*(row[name] for name in self._picture_columns), strict=True))
+        """Those of the examples, then those of the group, or the row's own."""
+        own = _pictures_of(self.group, row) if self.group else super().pictures(row)
+        named = self.examples and row[f"{self.examples}.{schema.IMAGE_ID}"]
+        return [*(_pictures_of(self.examples or "", row) if named else ()), *own]
 
     def columns(self) -> Mapping[str, pa.DataType]:
         """What the replies said."""
@@ -91,3 +95,11 @@ class PromptChain(Synthesizer):
             for name, (column, kind) in question.columns(self.name).items():
                 scope |= {name: (column, kind), column: (column, kind)}
         return scope
+
+
+_PICTURE = (schema.IMAGE_ID, schema.IMAGE)
+
+
+def _pictures_of(stage: str, row: Row) -> list[tuple[str, bytes]]:
+    """Ids and encoded bytes of the pictures of the rows that a stage named for this one."""
+    return list(zip(*(row[f"{stage}.{name}"] for name in _PICTURE), strict=True))

@@ -5,29 +5,7 @@ import pyarrow as pa
 import pytest
 
 from potstill.pipelines.rowset import RowSet
-from potstill.pipelines.selectors.label_doubts import LabelDoubts, doubts
-
-
-def at(*degrees):
-    angles = np.deg2rad(degrees)
-    return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-
-
-def test_margins_by_hand_leave_the_row_itself_out():
-    rivals, margins = doubts(at(0, 0, 90, 90), np.array([0, 0, 1, 1]), 2, 0.0)
-    assert rivals.tolist() == [1, 1, 0, 0]
-    np.testing.assert_allclose(margins, 1, atol=1e-6)
-    _, margins = doubts(at(0, 90, 90), np.array([0, 0, 1]), 2, 0.0)
-    np.testing.assert_allclose(margins[:2], [0 - 0, 0 - 1], atol=1e-6)
-    assert np.isnan(margins[2])
-
-
-def test_of_two_rivals_alike_the_one_that_the_class_is_confused_with_is_named():
-    features = at(0, 0, 0, 58, 60, 60, -60, -60)
-    of = np.array([0, 0, 0, 0, 1, 1, 2, 2])
-    rivals, margins = doubts(features, of, 3, 0.5)
-    assert margins[3] < 0
-    assert rivals[:4].tolist() == [1, 1, 1, 1]
+from potstill.pipelines.selectors.label_doubts import LabelDoubts
 
 
 def planted():
@@ -52,6 +30,15 @@ def chosen(order, features, labels):
     return choice.columns["label_doubts_other"], choice.columns["label_doubts_margin"].to_pylist()
 
 
+def named(features, labels):
+    """Exemplars, as positions, of rows whose ids ascend."""
+    ids = [f"{number:032x}" for number in range(len(labels))]
+    kind = pa.list_(pa.float16(), features.shape[1])
+    columns = {"clip_score_image": pa.array(list(features.astype(np.float16)), kind), "caption": labels}
+    choice = LabelDoubts().select(RowSet.of(ids, **columns), 0)
+    return [[ids.index(one) for one in each] for each in choice.columns["label_doubts_ids"]]
+
+
 def test_planted_wrong_labels_have_a_margin_below_zero_and_the_right_label_as_rival():
     features, truth, labels, wrong = planted()
     others, margins = chosen(range(400), features, labels)
@@ -60,6 +47,23 @@ def test_planted_wrong_labels_have_a_margin_below_zero_and_the_right_label_as_ri
     assert doubted[~wrong].mean() < 0.05
     right = np.array([f"kind {label}" for label in truth])
     assert (np.array(others)[wrong] == right[wrong]).mean() > 0.95
+
+
+def test_exemplars_are_a_sure_other_row_of_the_own_label_and_one_of_the_rival():
+    features, truth, labels, wrong = planted()
+    pairs = np.array(named(features, [f"kind {label}" for label in labels]))
+    assert (pairs != np.arange(400)[:, None]).all()
+    assert (labels[pairs[:, 0]] == labels).all()
+    assert (labels[pairs[:, 1]] != labels).all()
+    assert not wrong[pairs].any()
+    assert (truth[pairs] == labels[pairs]).all()
+    assert len(np.unique(pairs)) <= 8
+
+
+def test_a_label_of_one_row_shows_only_its_rival():
+    angles = np.deg2rad([0, 90, 91, 180])
+    features = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    assert named(features, ["a", "b", "b", ""]) == [[2], [2, 0], [1, 0], []]
 
 
 def test_the_order_of_rows_changes_nothing():
@@ -76,4 +80,5 @@ def test_rows_without_label_or_vector_and_a_single_class_have_no_rival():
     for labels in (["a", "a", "a"], ["a", "b", None]):
         choice = LabelDoubts().select(RowSet.of(["x", "y", "z"], clip_score_image=vectors, caption=labels), 0)
         assert choice.columns["label_doubts_other"] == [None] * 3
+        assert choice.columns["label_doubts_ids"] == [[]] * 3
         assert choice.columns["label_doubts_margin"].null_count == 3

@@ -56,3 +56,30 @@ def test_a_broken_picture_of_one_group_costs_that_group_only(monkeypatch):
     result = lists(unit.build()(groups([[png(1), b"no picture"], [png(2), png(3)]])))
     assert result["ask_look"] == [None, "fine"]
     assert [error is None for error in result["error"]] == [False, True]
+
+
+def test_pictures_of_examples_stand_before_the_own_and_may_be_missing(monkeypatch):
+    engine = use(monkeypatch, lambda request: f"{len(request.images)} pictures")
+    question = {"name": "own", "image": True, "prompt": "The last one?"}
+    unit = PromptChain(name="ask", engine=ENGINE, examples="doubt", questions=(question,))
+    assert unit.reads() == ("doubt.image_id", "doubt.image", "image")
+    shown = [[png(1), png(2)], [], None]
+    names = [each and [f"{place}{number}" for place in range(len(each))] for number, each in enumerate(shown)]
+    table = pa.table(
+        {
+            "sample_id": [f"{index:032x}" for index in range(3)],
+            "image_id": ["x", "y", "z"],
+            "image": pa.array([png(7), png(8), png(9)], pa.large_binary()),
+            "doubt.image_id": pa.array(names, pa.list_(pa.string())),
+            "doubt.image": pa.array(shown, pa.list_(pa.large_binary())),
+        }
+    )
+    result = lists(unit.build()(table))
+    assert (result["ask_own"], result["error"]) == (["3 pictures", "1 pictures", "1 pictures"], [None] * 3)
+    pictures = [[image.getpixel((0, 0))[0] for image in request.images] for request in engine.requests]
+    assert pictures == [[1, 2, 7], [8], [9]]
+    both = PromptChain(name="ask", engine=ENGINE, examples="doubt", group="album", questions=(question,))
+    assert both.reads() == ("doubt.image_id", "doubt.image", "album.image_id", "album.image")
+    table = table.append_column("album.image_id", pa.array([["a", "b"]] * 3, pa.list_(pa.string())))
+    table = table.append_column("album.image", pa.array([[png(4), png(5)]] * 3, pa.list_(pa.large_binary())))
+    assert lists(both.build()(table))["ask_own"] == ["4 pictures", "2 pictures", "2 pictures"]
