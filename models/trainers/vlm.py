@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from potstill.config import RequestError, Settings
 from potstill.models.engines.settings import TransformersEngine
+from potstill.models.trainers import stored
 from potstill.models.trainers.recipe import Recipe
 
 if TYPE_CHECKING:
+    from potstill.models.trainers.parquet import Groups
     from potstill.models.trainers.task import Task
 
 SAMPLE_ID = "sample_id"
@@ -40,6 +42,9 @@ class TeacherColumns(Settings):
     """Column of log-probabilities in nats, ``list<list<float16>>``, among all tokens."""
     temperature: float = Field(1.0, gt=0)
     """At which they were computed."""
+    store: str | None = None
+    """Name of the stage `teacher_tokens` that wrote them; what it says of itself is then checked at the
+    beginning."""
 
 
 class VlmRecipe(Recipe):
@@ -55,7 +60,7 @@ class VlmRecipe(Recipe):
     teacher: str | None = None
     """The teacher, as `pretrained`. Preferences without one measure against the frozen beginning."""
     teacher_columns: TeacherColumns | None = None
-    """A stored teacher instead."""
+    """A stored teacher instead; the name of a stage `teacher_tokens` alone will do."""
     trainable: tuple[Part, ...] = Field(("projector", "language"), min_length=1)
     """What learns."""
     lora: Lora = Lora()
@@ -89,6 +94,13 @@ class VlmRecipe(Recipe):
     export_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Number format of the exported weights."""
 
+    @field_validator("teacher_columns", mode="before")
+    @classmethod
+    def _by_name(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        return {"idx": f"{given}_idx", "logp": f"{given}_logp", "store": given}
+
     @model_validator(mode="after")
     def _fits(self) -> VlmRecipe:
         if "lora" in self.trainable and {"all", "language"} & set(self.trainable):
@@ -115,8 +127,9 @@ class VlmRecipe(Recipe):
         """The id, for messages and what else was named."""
         answers = (self.messages,) if self.messages else (self.instruction, self.response)
         answers = (self.instruction, self.chosen, self.rejected, self.winner) if self.prefers else answers
-        stored = (self.teacher_columns.idx, self.teacher_columns.logp) if self.teacher_columns else ()
-        named = (SAMPLE_ID, self.image, *answers, *stored, *(self.reference_columns or ()))
+        teacher = self.teacher_columns
+        said = (teacher.idx, teacher.logp, teacher.store and f"{teacher.store}_about") if teacher else ()
+        named = (SAMPLE_ID, self.image, *answers, *said, *(self.reference_columns or ()))
         return tuple(dict.fromkeys(name for name in named if name))
 
     def check(self) -> None:
@@ -136,6 +149,16 @@ class VlmRecipe(Recipe):
             both = [loss.title for loss in self.losses if loss.kind not in PREFERENCES and loss.mask != "chosen"]
             if both:
                 raise RequestError(f"{', '.join(both)} would learn the rejected answers too; give it mask: chosen")
+
+    def check_rows(self, rows: Groups) -> None:
+        """A stored teacher must have read every row, with the student's tokens, template, pictures and system."""
+        teacher = self.teacher_columns
+        if teacher and teacher.store:
+            from potstill.models.trainers.vlm_rows import reader_of
+
+            wanted = reader_of(self, self.pretrained).identity()
+            wanted |= {"temperature": teacher.temperature, "system": self.system}
+            stored.check(rows.whole((SAMPLE_ID, f"{teacher.store}_about")), teacher.store, SAMPLE_ID, wanted)
 
     def prepare(self, rows: pa.Table, *, training: bool) -> pa.Table:
         """Each row as blobs of tokens and of pixels (`vlm_rows`)."""

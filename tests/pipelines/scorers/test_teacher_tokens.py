@@ -74,12 +74,24 @@ def test_a_replayed_teacher_gives_the_loss_of_one_that_is_there(stored, tmp_path
     folder.mkdir()
     pq.write_table(stored.filter(stored["teacher_about"].is_valid()), folder / "rows.parquet")
     there = recipe(folder, teacher="tiny", losses=[{"kind": "token_kl"}])
-    replayed = recipe(folder, teacher_columns={}, losses=[{"kind": "topk_kl"}])
+    replayed = recipe(folder, teacher_columns="teacher", losses=[{"kind": "topk_kl"}])
     train(there, str(tmp_path / "there"))
     train(replayed, str(tmp_path / "replayed"))
     wanted = first_loss(tmp_path / "there", "loss/token_kl")
     assert wanted > 0.1
     assert first_loss(tmp_path / "replayed", "loss/topk_kl") == pytest.approx(wanted, rel=0.02)
+
+
+def test_a_store_of_another_system_or_with_holes_is_refused(stored, tmp_path):
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    pq.write_table(stored.filter(stored["teacher_about"].is_valid()), folder / "rows.parquet")
+    plan = {"teacher_columns": "teacher", "losses": [{"kind": "topk_kl"}]}
+    with pytest.raises(RequestError, match=r"was stored with system None, and the recipe has 'Be brief\.'"):
+        train(recipe(folder, **plan, system="Be brief."), str(tmp_path / "system"))
+    pq.write_table(stored, folder / "rows.parquet")
+    with pytest.raises(RequestError, match="1 of 4 rows have nothing in teacher_about"):
+        train(recipe(folder, **plan), str(tmp_path / "holes"))
 
 
 def test_more_tokens_than_there_are_and_no_model_are_refused(tmp_path):
