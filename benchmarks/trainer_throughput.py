@@ -26,7 +26,8 @@ from PIL import Image
 from benchmarks.common import print_table
 from potstill.models.trainers.folder import Folder
 from potstill.models.trainers.launch import validate_recipe
-from potstill.models.trainers.loop import Training, alone
+from potstill.models.trainers.loop import Training
+from potstill.models.trainers.place import alone
 
 FIRST = 10
 CLASSES = [f"class-{number}" for number in range(100)]

@@ -14,8 +14,9 @@ import pyarrow as pa
 from potstill import __version__
 from potstill.config import RequestError, override, read_yaml, validate
 from potstill.models.trainers.folder import Folder, TrainFailed
-from potstill.models.trainers.loop import Training, alone, grouped
+from potstill.models.trainers.loop import Training
 from potstill.models.trainers.parquet import groups
+from potstill.models.trainers.place import alone, grouped
 from potstill.models.trainers.recipe import Recipe, same, shipped_recipes
 from potstill.models.trainers.registry import RECIPES
 

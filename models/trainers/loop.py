@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
-from potstill.models.losses.comm import Alone, Comm, Group
+from potstill.models.losses.comm import Comm
 from potstill.models.losses.loss import Batch
 from potstill.models.losses.schedule import Progress
 from potstill.models.losses.stack import LossStack
@@ -28,33 +27,15 @@ from potstill.models.trainers.feed import local_windows, micro_batches, read_win
 from potstill.models.trainers.folder import Folder, TrainFailed
 from potstill.models.trainers.log import Log
 from potstill.models.trainers.parquet import groups
+from potstill.models.trainers.place import Place
 from potstill.models.trainers.recipe import Recipe
 from potstill.models.trainers.row_log import RowLog
-from potstill.models.trainers.step import Learner, Stepper, make_optimizer, wrapped
+from potstill.models.trainers.step import Learner, Stepper, make_optimizer, whole, wrapped
 
 SKIPPED_AT_MOST = 5
-"""Steps in a row whose gradient is not finite before a training gives up."""
+"""Steps in a row without a finite gradient before a training gives up."""
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 PARTS = StateDictOptions(full_state_dict=True, cpu_offload=True, strict=False)
-
-
-@dataclass
-class Place:
-    """Which worker this is, and on which device."""
-
-    comm: Comm
-    device: str
-
-
-def alone(recipe: Recipe) -> Place:
-    """This process."""
-    return Place(Alone(), "cuda" if recipe.compute.gpu else "cpu")
-
-
-def grouped(recipe: Recipe) -> Place:
-    """A worker of a process group."""
-    comm = Group()
-    return Place(comm, f"cuda:{torch.cuda.current_device()}" if recipe.compute.gpu else "cpu")
 
 
 class Training:
@@ -130,11 +111,13 @@ class Training:
                     last = entry
                 if skipped >= SKIPPED_AT_MOST:
                     raise TrainFailed(self._not_finite(step, entry))
-                ended = step * recipe.batch_size // self.order.rows
-                if self.row_log and ended > (step - 1) * recipe.batch_size // self.order.rows:
-                    self.row_log.write(ended - 1, self.stepper.learner.student)
+                before, ended = ((each * recipe.batch_size) // self.order.rows for each in (step - 1, step))
+                if self.row_log and ended > before:
+                    with whole(self.stepper.model):
+                        self.row_log.write(before, self.stepper.learner.student)
                 if self._due(step, recipe.saving.evaluate_every) and self.evaluation:
-                    last = self.evaluation.run(self.stepper.learner.student)
+                    with whole(self.stepper.model):
+                        last = self.evaluation.run(self.stepper.learner.student)
                     log.write(step, {f"validation/{name}": x for name, x in last.items()})
                     self._keep_best(step, last)
                     report({**last, "step": step, "samples": step * recipe.batch_size})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -55,14 +55,27 @@ def wrapped(learner: Learner, task: Task, compute: Compute, device: str) -> nn.M
     if compute.strategy == "ddp":
         from torch.nn.parallel import DistributedDataParallel
 
-        own = any(True for _ in learner.losses.parameters())
+        # A layer whose output nobody uses, or a loss whose weight is 0 for now, leaves parameters without a gradient.
         ids = [torch.device(device)] if device.startswith("cuda") else None
-        return DistributedDataParallel(learner, device_ids=ids, find_unused_parameters=own)
+        return DistributedDataParallel(learner, device_ids=ids, find_unused_parameters=True)
     from torch.distributed.fsdp import fully_shard
 
     for block in task.blocks():
         fully_shard(block)
     return fully_shard(learner)
+
+
+@contextmanager
+def whole(model: nn.Module) -> Iterator[None]:
+    """Inside, what FSDP has sharded outside the blocks is there, so that the student can be called by itself."""
+    if not hasattr(model, "unshard"):
+        yield
+        return
+    model.unshard()  # pyright: ignore
+    try:
+        yield
+    finally:
+        model.reshard()  # pyright: ignore
 
 
 def make_optimizer(settings: Optimizer, model: nn.Module) -> torch.optim.Optimizer:

@@ -14,6 +14,7 @@ from potstill.models.losses.stack import LossStack
 from potstill.models.losses.token_kl import TokenKl
 from potstill.models.trainers.settings import Compute, Optimizer
 from potstill.models.trainers.step import Learner, Stepper, make_optimizer, wrapped
+from potstill.models.trainers.step import whole as unsharded
 from potstill.models.trainers.task import Task
 
 SAMPLES, WORDS, LENGTH = 8, 9, 6
@@ -70,7 +71,9 @@ def gradients(strategy, rank, world, accumulation):
     entry = stepper.step(micro, Progress(), 1.0, log=True)
     grads = {name.removeprefix("module."): p.grad for name, p in model.named_parameters()}
     whole = {name: g.full_tensor() if hasattr(g, "full_tensor") else g for name, g in grads.items()}
-    return entry, whole
+    with unsharded(model), torch.no_grad():
+        said = model.student(samples()["words"]) if strategy == "fsdp" else None
+    return entry, whole, said
 
 
 def main(store, out, rank, world):

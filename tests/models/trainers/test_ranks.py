@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.conftest import ROOT
-from tests.models.trainers.ranks import gradients
+from tests.models.trainers.ranks import Words, gradients, samples
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def two_ranks(tmp_path_factory):
 
 
 def equal(found, wanted):
-    entry, grads = found
+    entry, grads, _ = found
     assert entry["loss/cross_entropy"] == pytest.approx(wanted[0]["loss/cross_entropy"], abs=1e-6)
     assert entry["loss/token_kl"] == pytest.approx(wanted[0]["loss/token_kl"], abs=1e-6)
     assert entry["grad/norm"] == pytest.approx(wanted[0]["grad/norm"], abs=1e-6)
@@ -39,6 +39,11 @@ def test_the_mean_of_means_would_be_another_step():
     whole = gradients(None, 0, 1, 1)[0]["loss/cross_entropy"]
     parts = [gradients(None, quarter, 4, 1)[0]["loss/cross_entropy"] for quarter in range(4)]
     assert abs(sum(parts) / 4 - whole) > 1e-2
+
+
+def test_a_sharded_student_can_be_called_by_itself(two_ranks):
+    """As an evaluation does, after a step so small that it changes nothing."""
+    assert torch.allclose(two_ranks["fsdp"][2], Words().student(samples()["words"]).detach(), atol=1e-6)
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])

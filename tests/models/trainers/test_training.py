@@ -15,7 +15,8 @@ from potstill.config import RequestError
 from potstill.models.trainers.classifier_task import load_classifier
 from potstill.models.trainers.folder import Folder, TrainFailed
 from potstill.models.trainers.launch import train, validate_recipe
-from potstill.models.trainers.loop import Training, alone
+from potstill.models.trainers.loop import Training
+from potstill.models.trainers.place import alone
 from tests.models.trainers.world import recipe, write_vectors
 
 
