@@ -1,5 +1,6 @@
 """Settings of the whole test run, and the one Ray session that tests share."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -26,6 +27,15 @@ def _import_ray_data():
     import ray.data  # noqa: F401
 
     time.sleep(1)
+
+
+@pytest.fixture(autouse=True)
+def _own_log_level():
+    """A command sets how much is logged; the next test shall not notice."""
+    ours = logging.getLogger("potstill")
+    before = ours.level
+    yield
+    ours.setLevel(before)
 
 
 @pytest.fixture(scope="session")

@@ -96,7 +96,8 @@ def _command(process: psutil.Process) -> list[str]:
 
 def _gone(family: list[psutil.Process]) -> None:
     """No process may stay behind, but for two of Ray's own that look for their dead head node for a minute."""
-    workers = [process for process in family if not _command(process)[:1] or _command(process)[0] not in AGENTS]
+    commands = {process: _command(process)[:1] for process in family}
+    workers = [process for process, command in commands.items() if not set(command) & set(AGENTS)]
     alive = [each for each in psutil.wait_procs(workers, timeout=60)[1] if each.status() != psutil.STATUS_ZOMBIE]
     assert not alive, [_command(process)[:3] for process in alive]
 
