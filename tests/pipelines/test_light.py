@@ -122,8 +122,7 @@ def test_a_wrong_request_stays_one(tmp_path, monkeypatch):
         run_plan(plan(pictures(tmp_path / "in", 5), STAGES[:1]), str(tmp_path / "out"))
 
 
-@pytest.mark.ray
-def test_a_run_that_is_killed_and_one_that_a_row_kills_end_like_any_other(ray_session, tmp_path):
+def test_a_run_that_is_killed_ends_like_any_other(tmp_path):
     source = pictures(tmp_path / "in", ROWS)
     expected = run_plan(plan(source, [{"kind": "light"}]), str(tmp_path / "whole"))["content_hash"]
     file = write_plan(tmp_path / "plan.yaml", source, [{"kind": "light", "slow": 0.2}])
@@ -135,6 +134,10 @@ def test_a_run_that_is_killed_and_one_that_a_row_kills_end_like_any_other(ray_se
     assert process.wait() == 0, process.output
     assert result(out)["content_hash"] == expected
 
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_row_that_kills_the_process_is_found_by_workers_the_next_time(tmp_path):
     killing = pictures(tmp_path / "killing", ROWS, captions={5: "kill"})
     file = write_plan(tmp_path / "kill.yaml", killing, [{"kind": "light"}])
     process = Process(file, tmp_path / "killed")
