@@ -1,5 +1,6 @@
 """Two workers of Ray Train, one of which is killed in the middle."""
 
+import json
 import os
 import signal
 import threading
@@ -28,19 +29,34 @@ def kill_a_worker_after(folder, step, killed):
     killed.append(workers[-1].pid)
 
 
-def test_two_workers_train_what_two_workers_train_though_one_is_killed(tmp_path, ray_session):
-    run = write_vectors(tmp_path / "run", rows=600)
+def plan_of(folder):
     plan = {"steps": 400, "compute": {"workers": 2, "threads": 1}, "optimizer": {"kind": "sgd", "lr": 0.02}}
-    plan["saving"] = {"checkpoint_every": 50, "best": "accuracy", "evaluate_every": 100}
-    made = validate_recipe(recipe(run, **plan), "recipe")
-    whole = train(made, str(tmp_path / "whole"))
-    assert whole["metrics"]["accuracy"] > 0.7
+    plan["saving"] = {"log_every": 5, "checkpoint_every": 50, "best": "accuracy", "evaluate_every": 100}
+    return validate_recipe(recipe(write_vectors(folder, rows=600), **plan), "recipe")
+
+
+def trained_though_one_is_killed(made, out):
+    """A training of two workers, one of which is killed after step 100."""
     killed = []
-    watch = threading.Thread(target=kill_a_worker_after, args=(Folder(tmp_path / "hurt"), 100, killed), daemon=True)
+    watch = threading.Thread(target=kill_a_worker_after, args=(Folder(out), 100, killed), daemon=True)
     watch.start()
-    hurt = train(made, str(tmp_path / "hurt"))
+    done = train(made, str(out))
     watch.join(timeout=1)
     assert killed
+    return done
+
+
+def test_two_workers_train_to_the_end_though_one_is_killed(tmp_path, ray_session):
+    hurt = trained_though_one_is_killed(plan_of(tmp_path / "run"), tmp_path / "hurt")
+    assert hurt["state"] == "done" and hurt["metrics"]["accuracy"] > 0.7
+    lines = [json.loads(line) for line in (tmp_path / "hurt" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss/total" in line] == [1, *range(5, 401, 5)]
+
+
+@pytest.mark.slow
+def test_it_ends_with_the_weights_of_a_training_that_nobody_hurt(tmp_path, ray_session):
+    made = plan_of(tmp_path / "run")
+    whole, hurt = train(made, str(tmp_path / "whole")), trained_though_one_is_killed(made, tmp_path / "hurt")
     assert hurt["metrics"]["loss"] == pytest.approx(whole["metrics"]["loss"], abs=1e-5)
     one, two = (load_file(Path(done["model"]) / "model.safetensors") for done in (whole, hurt))
     assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one)

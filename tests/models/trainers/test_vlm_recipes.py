@@ -44,6 +44,7 @@ def test_the_projector_alone_learns_in_the_first_stage(run, tmp_path):
     assert changed == {"model.connector.modality_projection.proj.weight"}
 
 
+@pytest.mark.slow
 def test_preferences_and_answers_are_learnt_from_the_shipped_recipes(run, tmp_path):
     done, log = trained("dpo-tiny", run, tmp_path / "dpo")
     assert log[-1]["loss/dpo"] < log[0]["loss/dpo"] == pytest.approx(0.6931, abs=1e-3) and "margin" in done["metrics"]
