@@ -142,10 +142,11 @@ def planted(world: World, rows: RowSet, choice: Choice) -> tuple[float, float]:
 
 def measure(selector: Selector, blocks: list[RowGroup], scratch: Path) -> tuple[RowSet, Choice, float, Usage]:
     """One choice of a selector over blocks on disk, the reading of the ids included."""
+    from potstill.models.ray_session import session
     from potstill.pipelines import stream
 
     started = time.perf_counter()
-    with Usage() as usage, stream.session("local"):
+    with Usage() as usage, session("local", spare_cpus=1):
         rows = RowSet(blocks, partial(in_order, stream.over_chunks), RunDir(scratch))
         choice = selector.select(rows, 0)
     took = time.perf_counter() - started

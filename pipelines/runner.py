@@ -128,10 +128,10 @@ class Runner:
     def _ray(self) -> None:
         """Start or join Ray, once, and only when something must be computed that is too much for threads."""
         if not self._started_ray and not self._light:
-            from potstill.pipelines import stream
+            from potstill.models.ray_session import session
 
             logger.info("starting Ray (%s)", self._address)
-            self._stack.enter_context(stream.session(self._address))
+            self._stack.enter_context(session(self._address, spare_cpus=1))
             self._started_ray = True
 
     def _over_chunks(self, fn: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> Iterator[Any]:

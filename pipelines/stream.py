@@ -1,4 +1,4 @@
-"""Ray: the session, tasks over chunks, and a segment as one streaming Ray Data job (read chunk, actors, commit).
+"""Ray: tasks over chunks, and a segment as one streaming Ray Data job (read chunk, actors, commit).
 
 Imported only once something must be computed; nothing above this module imports Ray.
 """
@@ -6,7 +6,6 @@ Imported only once something must be computed; nothing above this module imports
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -29,47 +28,9 @@ from potstill.pipelines.worker import Worker, check_complete
 IO_CPUS = 0.25
 """CPUs of a task that reads or commits a chunk."""
 WAIT_FOR_ACTORS_SECONDS = 1800
-START_TRIES = 3
 CANCEL_SECONDS = 60
 
 logger = logging.getLogger(__name__)
-
-
-@contextmanager
-def session(address: str) -> Iterator[None]:
-    """A Ray session: ``local`` starts one and ends it; ``auto`` or ``host:port`` joins one and leaves it running.
-
-    A session that the caller has is used as it is. The local one counts one CPU more than there are, for the tasks that
-    only move bytes.
-    """
-    if ray.is_initialized():
-        yield
-        return
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address == "local":
-        _start(num_cpus=(os.cpu_count() or 1) + 1, include_dashboard=False, **quiet)
-    else:
-        try:
-            ray.init(address=address, **quiet)
-        except ConnectionError as error:
-            raise RequestError(f"no Ray cluster at {address!r}: {error}; start one, or use --ray local") from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _start(**settings: Any) -> None:
-    """Start a local Ray. On a loaded machine it can miss its own fixed time limit of 30 seconds: tried again."""
-    for attempt in range(START_TRIES):
-        try:
-            ray.init(address="local", **settings)
-            return
-        except Exception as error:
-            ray.shutdown()
-            if "timed out during startup" not in str(error) or attempt == START_TRIES - 1:
-                raise
-            logger.info("Ray did not start in time; trying again")
 
 
 def over_chunks(fn: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> Iterator[Any]:

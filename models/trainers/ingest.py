@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +10,6 @@ import ray.data
 from ray.data import DataContext
 from ray.train import DataConfig
 
-from potstill.config import RequestError
 from potstill.models.trainers.feed import read_window, span
 from potstill.models.trainers.folder import Folder
 from potstill.models.trainers.order import Order
@@ -31,28 +27,6 @@ class Ingest(DataConfig):
     def configure(self, datasets: Any, world_size: int, *_: Any, **__: Any) -> list[dict[str, Any]]:
         """An iterator for each worker."""
         return [{"train": part} for part in datasets["train"].streaming_split(world_size, equal=False)]
-
-
-@contextmanager
-def session(address: str) -> Iterator[None]:
-    """A Ray session: the caller's, one that is joined, or a local one that ends here. The local one counts two CPUs
-    more than there are, for the tasks that wait for files.
-    """
-    if ray.is_initialized():
-        yield
-        return
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address == "local":
-        ray.init(address="local", num_cpus=(os.cpu_count() or 1) + 2, include_dashboard=False, **quiet)
-    else:
-        try:
-            ray.init(address=address, **quiet)
-        except ConnectionError as error:
-            raise RequestError(f"no Ray cluster at {address!r}: {error}; start one, or use --ray local") from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def windows(recipe: Recipe, folder: Folder) -> ray.data.Dataset:

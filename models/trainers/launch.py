@@ -109,9 +109,10 @@ def _on_ray(recipe: Recipe, folder: Folder, address: str) -> dict[str, Any]:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    from potstill.models.trainers.ingest import Ingest, session, windows
+    from potstill.models.ray_session import session
+    from potstill.models.trainers.ingest import Ingest, windows
 
-    with session(address):
+    with session(address, spare_cpus=2):
         compute = recipe.compute
         _enough(recipe)
         resources = {"CPU": compute.cpus} | ({"GPU": 1.0} if compute.gpu else {})
