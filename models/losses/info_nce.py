@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from potstill.models.losses.loss import Batch
+from potstill.models.losses.numerics import unit
 from potstill.models.losses.pairs import Pairs, Rows
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+SAME = 1 - 1e-5
+"""A wrong second that is as near to a row's own one as this is the same thing, and right for the row."""
 
 
 def info_nce(similarity: Tensor, place: Tensor, twins: Tensor | None = None) -> Tensor:
@@ -30,15 +34,25 @@ class InfoNce(Pairs):
     kind: Literal["info_nce"] = "info_nce"
     scale: float | None = Field(None, gt=0)
     """Fixed factor of similarities (1 / temperature); the student's own if left out."""
+    wrong: str | None = None
+    """Feature (B, K, D) with wrong seconds of each row, zeros where there are fewer: firsts are to tell their pair from
+    all rows' wrong ones too, but for those equal to it (NegCLIP: Yuksekgonul et al. 2023, arXiv 2210.01936)."""
 
     def needs(self) -> frozenset[str]:
-        """Two embeddings (B, D) and, unless it is fixed, their factor."""
-        return self.paths("student", scaled=self.scale is None)
+        """Two embeddings (B, D), their factor unless it is fixed, and wrong seconds if there are any."""
+        more = {f"student.features.{self.wrong}"} if self.wrong else set()
+        return self.paths("student", scaled=self.scale is None) | more
 
     def terms(self, batch: Batch) -> Mapping[str, Tensor]:
         """Own part of the mean over rows."""
+        import torch
+
         first, second = self.both(batch.student)
-        rows = Rows(self, batch, first.device)
-        there, back = rows.both_ways(first, second, batch.student.scale if self.scale is None else self.scale)
-        twins = rows.related & ~rows.pair
-        return {"": rows.mean(info_nce(there, rows.place, twins) + info_nce(back, rows.place, twins)) / 2}
+        rows, scale = Rows(self, batch, first.device), batch.student.scale if self.scale is None else self.scale
+        there, back = rows.both_ways(first, second, scale)
+        twins = none = rows.related & ~rows.pair
+        if self.wrong:
+            wrong = rows.all(unit(batch.student.features[self.wrong])).flatten(0, 1)
+            right = (rows.own(second) @ wrong.T > SAME) | ~wrong.any(-1)
+            there, none = torch.cat([there, scale * rows.own(first) @ wrong.T], 1), torch.cat([none, right], 1)
+        return {"": rows.mean(info_nce(there, rows.place, none) + info_nce(back, rows.place, twins)) / 2}

@@ -54,6 +54,51 @@ def test_far_out_it_stays_finite():
     assert values.tolist() == [0.0, 2e4] and sims.grad.tolist() == [[0.0, 0.0], [1.0, -1.0]]
 
 
+def wrong_batch(wrong):
+    """The two pairs above; the first row has two wrong texts, the second one."""
+    image, text = torch.tensor([[1.0, 0], [0, 3.0]]), torch.tensor([[2.0, 0], [0.6, 0.8]])
+    return Batch(Output(image=image, text=text, features={"wrong": wrong}), Labels(2))
+
+
+def test_wrong_texts_by_hand():
+    """NegCLIP: all wrong texts stand against every picture, none against a text; zeros are no text."""
+    wrong = torch.tensor([[[0.0, 5.0], [0.8, 0.6]], [[0.0, -1.0], [0.0, 0.0]]])
+    # Cosines of the first picture to the wrong texts: 0, 0.8, 0; of the second: 1, 0.6, -1.
+    first = math.log(math.exp(1) + math.exp(0.6) + math.exp(0) + math.exp(0.8) + math.exp(0)) - 1
+    second = math.log(math.exp(0) + math.exp(0.8) + math.exp(1) + math.exp(0.6) + math.exp(-1)) - 0.8
+    expected = (first + second + softplus(0 - 1) + softplus(0.6 - 0.8)) / 4
+    assert InfoNce(scale=1, wrong="wrong").terms(wrong_batch(wrong))[""].item() == pytest.approx(expected)
+
+
+def test_a_wrong_text_that_is_another_rows_own_text_does_not_count_there():
+    """The first row's wrong text is the second row's own: as one candidate more for the first picture only."""
+    wrong = torch.tensor([[[6.0, 8.0]], [[0.0, 0.0]]])
+    first = math.log(math.exp(1) + 2 * math.exp(0.6)) - 1
+    second = softplus(0 - 0.8)
+    expected = (first + second + softplus(0 - 1) + softplus(0.6 - 0.8)) / 4
+    assert InfoNce(scale=1, wrong="wrong").terms(wrong_batch(wrong))[""].item() == pytest.approx(expected)
+
+
+def test_no_wrong_text_at_all_changes_nothing_and_takes_no_gradient():
+    batch = wrong_batch(torch.zeros(2, 3, 2, requires_grad=True))
+    value = InfoNce(scale=1, wrong="wrong").terms(batch)[""]
+    assert value.item() == pytest.approx(InfoNce(scale=1).terms(batch)[""].item(), rel=1e-6)
+    value.backward()
+    assert not batch.student.features["wrong"].grad.any()
+
+
+def test_the_gradient_of_wrong_texts_is_that_of_the_value():
+    g = torch.Generator().manual_seed(0)
+    image, text, wrong = (torch.randn(4, *shape, 3, generator=g, dtype=torch.float64) for shape in ((), (), (2,)))
+
+    def of(image, text, wrong):
+        output = Output(image=image, text=text, scale=5.0, features={"wrong": wrong})
+        return InfoNce(wrong="wrong").terms(Batch(output, Labels(4)))[""]
+
+    assert torch.autograd.gradcheck(of, tuple(x.requires_grad_() for x in (image, text, wrong)))
+
+
 def test_a_fixed_scale_needs_none_of_the_student():
     assert InfoNce().needs() == {"student.image", "student.text", "student.scale"}
     assert InfoNce(scale=20).needs() == {"student.image", "student.text"}
+    assert InfoNce(wrong="hard").needs() == InfoNce().needs() | {"student.features.hard"}

@@ -25,6 +25,7 @@ ROWS, INPUTS, WIDTH, WORLD = 8, 5, 4, 2
 LOSSES = {
     "info_nce": InfoNce(),
     "info_nce, some rows": InfoNce(mask="some"),
+    "info_nce, wrong texts": InfoNce(mask="some", wrong="wrong"),
     "siglip": SigLip(),
     "siglip, teacher": SigLip(target="teacher", mask="some"),
     "clip_affinity": ClipAffinity(teacher_scale=(20, 30)),
@@ -61,8 +62,9 @@ def batch_of(rows, parameters, comm, name):
     group = torch.tensor([0, 1, 2, 3, 3, 4, 1, 5])[rows]
     weight = torch.tensor([1.0, 2, 0.5, 1, 1, 3, 1, 0])[rows]
     labels = Labels(len(some), masks={"some": some}, group=group, weight=weight)
+    wrong = draw(ROWS, 2, INPUTS)[rows] * torch.tensor([True, False, True, True] * 4).view(ROWS, 2, 1)[rows]
     student = Output(image=x @ parameters["image"], text=y @ parameters["text"], scale=parameters["scale"].exp(),
-                     bias=parameters["bias"])  # fmt: skip
+                     bias=parameters["bias"], features={"wrong": wrong @ parameters["text"]})  # fmt: skip
     return Batch(student, labels, teachers, comm=comm)
 
 
