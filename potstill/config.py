@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
+import inspect
+import itertools
+import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
-from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError
 
 
 class Settings(BaseModel):
     """Base of every settings class: frozen, unknown keys refused with a hint, field docstrings become descriptions."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        # As pydantic's use_attribute_docstrings, which reads the source of every class whenever it is imported.
+        told = handler(core_schema)
+        properties = handler.resolve_ref_schema(told).get("properties", {})
+        for name, text in _docstrings(cls).items():
+            if name in properties:
+                properties[name].setdefault("description", text)
+        return told
 
     @model_validator(mode="wrap")
     @classmethod
@@ -25,6 +46,18 @@ class Settings(BaseModel):
         except ValidationError as error:
             details = [_with_hint(detail, cls) for detail in error.errors(include_url=False)]
             raise ValidationError.from_exception_data(error.title, details) from None
+
+
+def _docstrings(cls: type) -> dict[str, str]:
+    """Docstrings of the fields of a class and of those it inherits from, by name."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if issubclass(base, Settings):
+            body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body  # pyright: ignore
+            for field, text in itertools.pairwise(body):
+                if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+                    found[ast.unparse(field.target)] = inspect.cleandoc(ast.literal_eval(text.value))
+    return found
 
 
 def _with_hint(detail: ErrorDetails, cls: type[Settings]) -> InitErrorDetails:

@@ -28,7 +28,7 @@ from benchmarks.peers.cpu import Cost, measure
 from benchmarks.peers.environments import PEERS, Peer, setup
 
 HERE = Path(__file__).parent
-OURS, START = "Potstill", "Potstill, no stage"
+OURS, START, HEADERS = "Potstill", "Potstill, no stage", "Potstill, headers only"
 LIMIT = 1800.0
 STAGES: dict[str, list[dict[str, Any]]] = {
     "nothing": [],
@@ -84,7 +84,7 @@ def _round(
     if not (folder / "truth.json").exists():
         data.write(folder, rows, share)
     truths = [data.Truth(**each) for each in json.loads((folder / "truth.json").read_text())]
-    ours = [OURS, START] if task == "size" else [OURS]
+    ours = [OURS, START, HEADERS] if task == "size" else [OURS]
     names = [*ours, *(peer.name for peer in PEERS if task in peer.tasks and pythons[peer.name])]
     there = {(each["tool"], each["task"], each["share"], each["repeat"]) for each in read(work)}
     for name in names if repeat % 2 == 0 else names[::-1]:
@@ -93,8 +93,8 @@ def _round(
         out = work / "out"
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
-        if name in (OURS, START):
-            cost, kept = _ours("nothing" if name == START else task, folder, out, work)
+        if name in ours:
+            cost, kept = _ours("nothing" if name == START else task, folder, out, work, headers=name == HEADERS)
         else:
             peer = next(peer for peer in PEERS if peer.name == name)
             cost, kept = _theirs(peer, pythons[name], task, folder, out, work)
@@ -105,12 +105,12 @@ def _round(
         print(json.dumps(line), file=sys.stderr, flush=True)
 
 
-def _ours(task: str, folder: Path, out: Path, work: Path) -> tuple[Cost, set[str]]:
+def _ours(task: str, folder: Path, out: Path, work: Path, *, headers: bool) -> tuple[Cost, set[str]]:
     stages = [dict(stage) for stage in STAGES[task]]
     if task == "clip":
         stages[0]["model"] = f"local-dir:{_model(work, 'open_clip', Path(sys.executable))}"
     plan = {"source": {"kind": "jsonl", "path": str(folder / "rows.jsonl")}, "stages": stages,
-            "run": {"max_error_fraction": 0.2}}  # fmt: skip
+            "intake": {"decode": "header" if headers else "full"}, "run": {"max_error_fraction": 0.2}}  # fmt: skip
     (out / "plan.yaml").write_text(yaml.safe_dump(plan))
     command = [sys.executable, "-m", "potstill", "run", str(out / "plan.yaml"), "--out", str(out / "run")]
     cost = measure(command, work / "log", LIMIT, {"RAY_AUTH_MODE": "disabled"})

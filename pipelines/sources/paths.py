@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from potstill.config import RequestError
@@ -54,10 +56,14 @@ def inside(folder: str, path: str) -> str:
     joined = posixpath.normpath(posixpath.join(folder, path))
     if joined != folder and not joined.startswith(folder.rstrip("/") + "/"):
         raise OutsidePath(f"{path[:200]!r} leads out of {folder!r}; move the picture, or set source.root")
-    if (
-        "://" not in folder
-        and Path(folder).is_dir()
-        and not Path(joined).resolve().is_relative_to(Path(folder).resolve())
-    ):
-        raise OutsidePath(f"{path[:200]!r} is a link out of {folder!r}; move the picture, or set source.root")
+    if "://" not in folder and Path(folder).is_dir():
+        real = os.path.realpath(joined) if Path(joined).is_symlink() else _real(posixpath.dirname(joined))
+        if real != _real(folder) and not real.startswith(_real(folder).rstrip("/") + "/"):
+            raise OutsidePath(f"{path[:200]!r} is a link out of {folder!r}; move the picture, or set source.root")
     return joined
+
+
+@lru_cache(maxsize=4096)
+def _real(folder: str) -> str:
+    """A folder, links followed; kept, as one folder holds many pictures."""
+    return os.path.realpath(folder)
