@@ -33,11 +33,11 @@ GRID = [(share / 20, heat) for share in range(21) for heat in (0.5, 0.75, 1.0, 1
 class Mlp(nn.Sequential):
     """Fully connected layers with ReLU between them."""
 
-    def __init__(self, widths: tuple[int, ...]) -> None:
+    def __init__(self, widths: tuple[int, ...], *, bias: bool = True) -> None:
         layers: list[nn.Module] = []
         for number, (inward, outward) in enumerate(pairwise(widths)):
             layers += [nn.ReLU()] if number else []
-            layers.append(nn.Linear(inward, outward))
+            layers.append(nn.Linear(inward, outward, bias=bias))
         super().__init__(*layers)
 
 
