@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch import multiprocessing
 
 from potstill.models.losses.albef import Albef
 from potstill.models.losses.barlow_twins import BarlowTwins
@@ -20,8 +19,9 @@ from potstill.models.losses.siglip import SigLip
 from potstill.models.losses.similarity_preserving import SimilarityPreserving
 from potstill.models.losses.stack import LossStack
 from potstill.models.losses.vicreg import Vicreg
+from tests.ranks import WORLD, two_ranks
 
-ROWS, INPUTS, WIDTH, WORLD = 8, 5, 4, 2
+ROWS, INPUTS, WIDTH = 8, 5, 4
 LOSSES = {
     "info_nce": InfoNce(),
     "info_nce, some rows": InfoNce(mask="some"),
@@ -90,20 +90,14 @@ def two_steps(name, rows, comm):
     return {"value": comm.sum(total) / comm.world, **gradients}
 
 
-def work(rank, folder):
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=WORLD)
+def work(rank):
     half = ROWS // WORLD
-    found = {name: two_steps(name, slice(rank * half, (rank + 1) * half), Group()) for name in LOSSES}
-    torch.save(found, f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
+    return {name: two_steps(name, slice(rank * half, (rank + 1) * half), Group()) for name in LOSSES}
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    multiprocessing.spawn(work, (str(folder),), nprocs=WORLD)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
+    return two_ranks(work, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -1,10 +1,6 @@
 """What a rank does in the test of several: a step of a CLIP with the same eight pairs, cut in another way."""
 
-import sys
-from pathlib import Path
-
 import torch
-from torch import distributed
 
 from potstill.models.losses.comm import Alone, Group
 from potstill.models.losses.loss import Batch
@@ -14,6 +10,7 @@ from potstill.models.trainers.launch import validate_recipe
 from potstill.models.trainers.settings import Compute, Optimizer
 from potstill.models.trainers.step import Learner, Stepper, make_optimizer, needs_of, wrapped
 from tests.models.trainers.clip_world import STUDENT, recipe
+from tests.ranks import WORLD
 
 LOSSES = [{"kind": "info_nce"}, {"kind": "clip_affinity"}, {"kind": "clip_kd", "weight": {"ckd": 1, "icl": 1, "fd": 9}}]
 CONFIG = STUDENT | {"text_cfg": STUDENT["text_cfg"] | {"vocab_size": 50}}
@@ -52,15 +49,6 @@ def gradients(strategy, rank, world):
     return entry, {name: g.full_tensor() if hasattr(g, "full_tensor") else g for name, g in grads.items()}
 
 
-def main(store, out, rank, world):
+def work(rank):
     """One process: DDP, then FSDP2."""
-    distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
-    found = {strategy: gradients(strategy, rank, world) for strategy in ("ddp", "fsdp")}
-    if rank == 0:
-        torch.save(found, out)
-    distributed.barrier()
-    distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    return {strategy: gradients(strategy, rank, WORLD) for strategy in ("ddp", "fsdp")}

@@ -1,10 +1,7 @@
 """What a rank does in the tests of several: a step of the same eight ragged samples, cut in another way."""
 
-import sys
-from pathlib import Path
-
 import torch
-from torch import distributed, nn
+from torch import nn
 
 from potstill.models.losses.comm import Alone, Group
 from potstill.models.losses.cross_entropy import CrossEntropy
@@ -16,6 +13,7 @@ from potstill.models.trainers.settings import Compute, Optimizer
 from potstill.models.trainers.step import Learner, Stepper, make_optimizer, wrapped
 from potstill.models.trainers.step import whole as unsharded
 from potstill.models.trainers.task import Task
+from tests.ranks import WORLD
 
 SAMPLES, WORDS, LENGTH = 8, 9, 6
 
@@ -76,15 +74,6 @@ def gradients(strategy, rank, world, accumulation):
     return entry, whole, said
 
 
-def main(store, out, rank, world):
+def work(rank):
     """One process: DDP with two micro-batches, then FSDP2."""
-    distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
-    found = {strategy: gradients(strategy, rank, world, 2) for strategy in ("ddp", "fsdp")}
-    if rank == 0:
-        torch.save(found, out)
-    distributed.barrier()
-    distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    return {strategy: gradients(strategy, rank, WORLD, 2) for strategy in ("ddp", "fsdp")}

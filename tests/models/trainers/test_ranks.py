@@ -1,23 +1,16 @@
 """One step of eight ragged samples is the same step, however many workers and micro-batches share it."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
-from tests.conftest import ROOT
-from tests.models.trainers.ranks import Words, gradients, samples
+from tests.models.trainers.ranks import Words, gradients, samples, work
+from tests.ranks import two_ranks
 
 
 @pytest.fixture(scope="module")
-def two_ranks(tmp_path_factory):
-    """What two processes with two micro-batches each found, by strategy."""
-    folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, "-W", "ignore", "-m", "tests.models.trainers.ranks", folder / "store", folder / "found"]
-    each = [subprocess.Popen([*map(str, command), str(rank), "2"], cwd=ROOT) for rank in range(2)]
-    assert [process.wait(timeout=300) for process in each] == [0, 0]
-    return torch.load(folder / "found", weights_only=True)
+def found(tmp_path_factory):
+    """What the first of two processes with two micro-batches each found, by strategy."""
+    return two_ranks(work, tmp_path_factory.mktemp("ranks"))[0]
 
 
 def equal(found, wanted):
@@ -41,11 +34,11 @@ def test_the_mean_of_means_would_be_another_step():
     assert abs(sum(parts) / 4 - whole) > 1e-2
 
 
-def test_a_sharded_student_can_be_called_by_itself(two_ranks):
+def test_a_sharded_student_can_be_called_by_itself(found):
     """As an evaluation does, after a step so small that it changes nothing."""
-    assert torch.allclose(two_ranks["fsdp"][2], Words().student(samples()["words"]).detach(), atol=1e-6)
+    assert torch.allclose(found["fsdp"][2], Words().student(samples()["words"]).detach(), atol=1e-6)
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_two_workers_make_the_same_step(two_ranks, strategy):
-    equal(two_ranks[strategy], gradients(None, 0, 1, 1))
+def test_two_workers_make_the_same_step(found, strategy):
+    equal(found[strategy], gradients(None, 0, 1, 1))
