@@ -75,9 +75,9 @@ class Process:
     def kill_worker(self, name: str) -> None:
         """SIGKILL one actor of a stage."""
         workers = [
-            child for child in self._family() if f"ray::MapWorker(MapBatches({name}" in " ".join(_command(child))
+            child for child in self._family() if f"ray::MapWorker(MapBatches({name}" in " ".join(command(child))
         ]
-        assert workers, [_command(child) for child in self._family()]
+        assert workers, [command(child) for child in self._family()]
         workers[0].send_signal(signal.SIGKILL)
 
     def _family(self) -> list[psutil.Process]:
@@ -87,7 +87,8 @@ class Process:
             return []
 
 
-def _command(process: psutil.Process) -> list[str]:
+def command(process: psutil.Process) -> list[str]:
+    """Its words; none once it has ended."""
     try:
         return process.cmdline()
     except psutil.Error:
@@ -96,10 +97,10 @@ def _command(process: psutil.Process) -> list[str]:
 
 def _gone(family: list[psutil.Process]) -> None:
     """No process may stay behind, but for two of Ray's own that look for their dead head node for a minute."""
-    commands = {process: _command(process)[:1] for process in family}
+    commands = {process: command(process)[:1] for process in family}
     workers = [process for process, command in commands.items() if not set(command) & set(AGENTS)]
     alive = [each for each in psutil.wait_procs(workers, timeout=60)[1] if each.status() != psutil.STATUS_ZOMBIE]
-    assert not alive, [_command(process)[:3] for process in alive]
+    assert not alive, [command(process)[:3] for process in alive]
 
 
 def result(out: Path) -> dict:

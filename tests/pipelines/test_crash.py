@@ -54,7 +54,7 @@ def test_a_run_that_is_killed_then_interrupted_then_loses_a_worker_ends_as_if_no
 
     process, point = Process(plan, out), seen(calls, "toy") + points.randint(1, 3)
     assert process.until(lambda: seen(calls, "toy") >= point), process.output
-    assert process.end(signal.SIGINT) == 1
+    assert process.end(signal.SIGINT) == 1, process.output
     assert "potstill: interrupted; the same command goes on from here" in process.output
     assert "Traceback" not in process.output
     assert result(out)["state"] == "failed"

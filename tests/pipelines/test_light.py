@@ -2,6 +2,7 @@
 
 import json
 import signal
+import threading
 from contextlib import ExitStack
 
 import pytest
@@ -85,12 +86,13 @@ def test_a_run_that_fails_half_way_keeps_its_chunks_and_goes_on_from_there(tmp_p
     calls = tmp_path / "calls"
     calls.mkdir()
     tree = plan(pictures(tmp_path / "in", ROWS), [{"kind": "light", "calls": str(calls)}])
-    commit = Segment.commit
+    commit, one_by_one = Segment.commit, threading.Lock()
 
     def full(segment, table):
-        if segment.run.list("samples")[3:]:
-            raise OSError(28, "No space left on device")
-        return commit(segment, table)
+        with one_by_one:
+            if segment.run.list("samples")[3:]:
+                raise OSError(28, "No space left on device")
+            return commit(segment, table)
 
     monkeypatch.setattr(Segment, "commit", full)
     with pytest.raises(RunFailed, match="no space left"):

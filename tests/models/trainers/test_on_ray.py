@@ -16,6 +16,7 @@ from potstill.config import RequestError
 from potstill.models.trainers.folder import Folder
 from potstill.models.trainers.launch import train, validate_recipe
 from tests.models.trainers.world import recipe, write_vectors
+from tests.processes import command
 
 pytestmark = pytest.mark.ray
 
@@ -24,7 +25,8 @@ def kill_a_worker_after(folder, step, killed):
     """Kill one of the processes that train as soon as a checkpoint is there."""
     while folder.last(10**9) < step:
         time.sleep(0.05)
-    workers = [p for p in psutil.process_iter(["cmdline"]) if "RayTrainWorker" in " ".join(p.info["cmdline"] or [])]
+    ours = psutil.Process().children(recursive=True)
+    workers = [process for process in ours if "RayTrainWorker" in " ".join(command(process))]
     os.kill(workers[-1].pid, signal.SIGKILL)
     killed.append(workers[-1].pid)
 
