@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from potstill.models.losses.comm import Alone, gather_rows
 from potstill.models.losses.loss import Batch, Loss, Output
@@ -55,3 +55,16 @@ class Between(Loss):
     def both(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """All rows of both (B, ...), the teacher's without gradient."""
         return tensor(batch.student, self.student), tensor(batch.teacher, self.teacher).detach()
+
+
+class Relation(Between):
+    """Base of losses that compare how the rows of a batch relate; weights of rows are not used."""
+
+    gather: bool = True
+    """Relate the rows of all ranks, each rank anew; else each rank relates its own, and the mean over ranks is taken.
+    """
+    per: ClassVar[Literal["row", "token", "batch"]] = "batch"
+
+    def rows(self, batch: Batch) -> tuple[Tensor, ...]:
+        """The rows of both that count (N, ...)."""
+        return counted(self, batch, *self.both(batch), gather=self.gather)

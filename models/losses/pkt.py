@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
-from potstill.models.losses.features import Between, counted
+from potstill.models.losses.features import Relation
 from potstill.models.losses.loss import Batch, Weight
 from potstill.models.losses.numerics import unit
 
@@ -31,15 +31,12 @@ def pkt(student: Tensor, teacher: Tensor, *, eps: float = 1e-7) -> Tensor:
     return (theirs * ((theirs + eps) / (ours + eps)).log()).sum() / max(ours.numel(), 1)
 
 
-class Pkt(Between):
-    """Probabilities of being neighbours in a batch; weights of rows are not used."""
+class Pkt(Relation):
+    """Probabilities of being neighbours in a batch."""
 
     kind: Literal["pkt"] = "pkt"
     weight: Weight | dict[str, Weight] = 30000.0
-    gather: bool = True
-    """Relate the rows of all ranks; else each rank relates its own, and the mean over ranks is taken."""
-    per: ClassVar[Literal["row", "token", "batch"]] = "batch"
 
     def terms(self, batch: Batch) -> Mapping[str, Tensor]:
         """The mean over pairs of rows."""
-        return {"": pkt(*counted(self, batch, *self.both(batch), gather=self.gather))}
+        return {"": pkt(*self.rows(batch))}

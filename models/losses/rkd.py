@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from potstill.models.losses.features import Between, counted
+from potstill.models.losses.features import Relation
 from potstill.models.losses.loss import Batch, Weight
 
 if TYPE_CHECKING:
@@ -62,17 +62,14 @@ def angle(student: Tensor, teacher: Tensor, *, cells: int = 2**22) -> Tensor:
     return sum(parts, student.sum() * 0) / max(rows**3, 1)
 
 
-class Rkd(Between):
-    """Distances and angles between the rows of a batch, their activations flattened; weights of rows are not used."""
+class Rkd(Relation):
+    """Distances and angles between the flattened rows of a batch; angles cost the cube of the rows."""
 
     kind: Literal["rkd"] = "rkd"
     weight: Weight | dict[str, Weight] = Field(default={"distance": 25.0, "angle": 50.0})
-    gather: bool = True
-    """Relate the rows of all ranks, each rank anew: the angles cost the cube of all rows. Else each rank its own."""
-    per: ClassVar[Literal["row", "token", "batch"]] = "batch"
     parts: ClassVar[tuple[str, ...]] = ("distance", "angle")
 
     def terms(self, batch: Batch) -> Mapping[str, Tensor]:
         """The means over pairs and over triples of rows."""
-        rows = [x.flatten(1) for x in counted(self, batch, *self.both(batch), gather=self.gather)]
+        rows = [x.flatten(1) for x in self.rows(batch)]
         return {"distance": distance(*rows), "angle": angle(*rows)}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
-from potstill.models.losses.features import Between, counted
+from potstill.models.losses.features import Relation
 from potstill.models.losses.loss import Batch, Weight
 from potstill.models.losses.numerics import unit
 
@@ -22,15 +22,12 @@ def similarity_preserving(student: Tensor, teacher: Tensor) -> Tensor:
     return (ours - theirs).square().sum() / max(ours.numel(), 1)
 
 
-class SimilarityPreserving(Between):
-    """Similarities between the rows of a batch; weights of rows are not used."""
+class SimilarityPreserving(Relation):
+    """Similarities between the rows of a batch."""
 
     kind: Literal["similarity_preserving"] = "similarity_preserving"
     weight: Weight | dict[str, Weight] = 3000.0
-    gather: bool = True
-    """Relate the rows of all ranks; else each rank relates its own, and the mean over ranks is taken."""
-    per: ClassVar[Literal["row", "token", "batch"]] = "batch"
 
     def terms(self, batch: Batch) -> Mapping[str, Tensor]:
         """The mean over pairs of rows."""
-        return {"": similarity_preserving(*counted(self, batch, *self.both(batch), gather=self.gather))}
+        return {"": similarity_preserving(*self.rows(batch))}

@@ -1,4 +1,4 @@
-"""Probabilistic knowledge transfer: by hand, what it does not see, few rows."""
+"""Probabilistic knowledge transfer: by hand, what it does not see."""
 
 from math import log
 
@@ -22,18 +22,3 @@ def test_equal_directions_give_nothing_and_others_something():
     lengths = torch.rand(6, 1, dtype=torch.float64, generator=g) + 0.1
     assert pkt(lengths * x, x).item() == pytest.approx(0, abs=1e-15)
     assert all(pkt(torch.randn(6, 3, generator=g), x) > 0 for _ in range(100))
-
-
-@pytest.mark.parametrize("rows", [0, 1])
-def test_fewer_than_two_rows_give_nothing(rows):
-    x = torch.ones(rows, 3, requires_grad=True)
-    value = pkt(x, torch.ones(rows, 2))
-    value.backward()
-    assert value == 0 and not x.grad.any()
-
-
-def test_dead_opposite_and_huge_rows_have_finite_gradients():
-    x = torch.tensor([[0.0, 0.0], [1e4, -1e4], [-1e4, 1e4]], requires_grad=True)
-    value = pkt(x, torch.randn(3, 4, generator=torch.Generator().manual_seed(0)))
-    value.backward()
-    assert value.isfinite() and x.grad.isfinite().all()

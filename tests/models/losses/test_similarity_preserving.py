@@ -1,4 +1,4 @@
-"""Similarity-preserving distillation: by hand, what it does not see, few rows."""
+"""Similarity-preserving distillation: by hand, what it does not see."""
 
 import pytest
 import torch
@@ -25,17 +25,3 @@ def test_the_order_of_rows_does_not_matter():
     x, y = (torch.randn(5, size, dtype=torch.float64, generator=g) for size in (4, 6))
     order = torch.randperm(5, generator=g)
     assert similarity_preserving(x[order], y[order]).item() == pytest.approx(similarity_preserving(x, y).item())
-
-
-@pytest.mark.parametrize("rows", [0, 1])
-def test_fewer_than_two_rows_give_nothing(rows):
-    x = torch.ones(rows, 3, requires_grad=True)
-    value = similarity_preserving(x, torch.ones(rows, 2))
-    value.backward()
-    assert value == 0 and not x.grad.any()
-
-
-def test_a_dead_row_and_huge_ones_have_finite_gradients():
-    x = torch.tensor([[0.0, 0.0], [1e4, -1e4], [1e4, 1e4]], requires_grad=True)
-    similarity_preserving(x, torch.randn(3, 4, generator=torch.Generator().manual_seed(0))).backward()
-    assert x.grad.isfinite().all() and x.grad.abs().max() < 1
