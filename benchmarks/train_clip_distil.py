@@ -58,14 +58,14 @@ def world(folder: Path, wrong: float) -> Path:
     return folder
 
 
-def recipe(folder: Path, losses: Sequence[Mapping[str, Any]], seed: int, scale: float) -> dict[str, Any]:
+def recipe(
+    folder: Path, where: Mapping[str, Any], losses: Sequence[Mapping[str, Any]], seed: int, **more: Any
+) -> dict[str, Any]:
     """A training of fifteen epochs."""
     return {
         "kind": "clip",
-        "data": {"path": str(folder), "where": {"split": ["train"]}, "window": TRAINING},
-        "validation": {"path": str(folder), "where": {"split": ["val"]}},
+        "data": {"path": str(folder), "where": where, "window": TRAINING},
         "network": {"architecture": "ViT-B-32", "config": STUDENT},
-        "teacher_columns": {"image": "tiny_image", "text": "tiny_text", "scale": scale},
         "losses": list(losses),
         "batch_size": 100,
         "epochs": 15,
@@ -73,7 +73,7 @@ def recipe(folder: Path, losses: Sequence[Mapping[str, Any]], seed: int, scale: 
         "learning_rate": {"kind": "cosine", "warmup": 15},
         "seed": seed,
         "compute": {"threads": 1},
-    }
+    } | more
 
 
 def teacher_recall(folder: Path) -> float:
@@ -93,11 +93,15 @@ def teacher_scale() -> float:
 
 def results(out: Path, seeds: int, wrong: float, methods: Sequence[str]) -> dict[str, list[float]]:
     """R@1 of every seed by method; a training that was done before is read, not repeated."""
-    folder, scale = world(out / f"scenes-{wrong}", wrong), teacher_scale()
+    folder = world(out / f"scenes-{wrong}", wrong)
+    more = {
+        "validation": {"path": str(folder), "where": {"split": ["val"]}},
+        "teacher_columns": {"image": "tiny_image", "text": "tiny_text", "scale": teacher_scale()},
+    }
     found: dict[str, list[float]] = {method: [] for method in methods}
     for seed in range(seeds):
         for method in methods:
-            told = validate_recipe(recipe(folder, METHODS[method], seed, scale), "recipe")
+            told = validate_recipe(recipe(folder, {"split": ["train"]}, METHODS[method], seed, **more), "recipe")
             done = train(told, str(out / f"wrong-{wrong}-{list(METHODS).index(method)}-{seed}"))
             found[method].append(done["metrics"]["recall_1"])
     (out / f"results-{wrong}.json").write_text(json.dumps(found, indent=2), encoding="utf-8")

@@ -15,7 +15,6 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,12 +23,12 @@ from PIL import Image
 
 from benchmarks.common import print_table
 from benchmarks.scene_rows import scene_rows, write
-from benchmarks.train_clip_distil import STUDENT, scene
+from benchmarks.train_clip_distil import TRAINING, recipe, scene
 from potstill.models.clip import cosine, load_clip
 from potstill.models.tiny.clip_evaluate import auc
 from potstill.models.trainers.launch import train, validate_recipe
 
-TRAINING, POOL, KEPT = 1000, 600, 0.15
+POOL, KEPT = 600, 0.15
 
 
 def world(folder: Path) -> Path:
@@ -45,22 +44,6 @@ def world(folder: Path) -> Path:
         scenes = scenes.append_column("part", pa.array(parts)).append_column("wrong", pa.array(wrong))
         write(scenes, folder)
     return folder
-
-
-def recipe(folder: Path, part: str, seed: int) -> dict[str, Any]:
-    """A training of fifteen epochs on one part."""
-    return {
-        "kind": "clip",
-        "data": {"path": str(folder), "where": {"part": [part]}, "window": TRAINING},
-        "network": {"architecture": "ViT-B-32", "config": STUDENT},
-        "losses": [{"kind": "info_nce"}],
-        "batch_size": 100,
-        "epochs": 15,
-        "optimizer": {"lr": 2e-3, "weight_decay": 0.05},
-        "learning_rate": {"kind": "cosine", "warmup": 15},
-        "seed": seed,
-        "compute": {"threads": 1},
-    }
 
 
 def scores(model: str, pool: pa.Table) -> np.ndarray:
@@ -88,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     measured = {"random": [found(np.random.default_rng(seed).random(POOL), right) for seed in range(options.seeds)]}
     for part in ("dirty", "trusted"):
         for seed in range(options.seeds):
-            done = train(validate_recipe(recipe(folder, part, seed), "recipe"), str(options.out / f"{part}-{seed}"))
+            told = validate_recipe(recipe(folder, {"part": [part]}, [{"kind": "info_nce"}], seed), "recipe")
+            done = train(told, str(options.out / f"{part}-{seed}"))
             measured.setdefault(part, []).append(found(scores(f"local-dir:{done['model']}", pool), right))
     measured["the embedded CLIP"] = [found(scores("tiny", pool), right)]
     rows = [
