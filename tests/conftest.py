@@ -38,6 +38,20 @@ def _own_log_level():
     ours.setLevel(before)
 
 
+@pytest.fixture
+def call(capsys):
+    """Runs a command in this process; returns exit code, output, errors."""
+    from potstill.cli import main
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main(list(map(str, arguments)))
+        out, err = capsys.readouterr()
+        return end.value.code or 0, out, err
+
+    return call
+
+
 @pytest.fixture(scope="session")
 def ray_session():
     """A local Ray with more logical CPUs than there are. Starting it can time out on a loaded machine: tried again."""

@@ -6,24 +6,10 @@ import pytest
 import yaml
 
 from potstill import __version__
-from potstill.cli import main
 from potstill.pipelines.plan import Plan, shipped_plans
 from potstill.pipelines.rundir import RunDir
 from tests.pipelines.report.runs import make_run
 from tests.toys import pictures
-
-
-@pytest.fixture
-def call(capsys):
-    """Runs a command; returns exit code, output, errors."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main(list(map(str, arguments)))
-        out, err = capsys.readouterr()
-        return end.value.code or 0, out, err
-
-    return call
 
 
 @pytest.fixture

@@ -3,30 +3,16 @@
 import json
 
 import pyarrow.parquet as pq
-import pytest
 
-from potstill.cli import main
 from tests.pipelines.evals.conftest import PICTURES
 from tests.pipelines.evals.rows import png, write
 from tests.test_structure import RUN, loaded
 
 
-@pytest.fixture
-def call(capsys):
-    """Runs a command; returns exit code, lines of output, errors."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main(list(map(str, arguments)))
-        out, err = capsys.readouterr()
-        return end.value.code or 0, out.splitlines(), err
-
-    return call
-
-
 def test_a_run_is_measured_with_the_embedded_clip(call, sample_run, tmp_path):
     path, out = f"data.path={sample_run}", tmp_path / "out"
-    code, lines, err = call("-q", "eval", "clip", path, "label=meta_label", "resamples=100", "--out", out)
+    code, printed, err = call("-q", "eval", "clip", path, "label=meta_label", "resamples=100", "--out", out)
+    lines = printed.splitlines()
     assert (code, err) == (0, "")
     assert lines[0].split() == ["metric", "value", "95", "%", "interval", "n"]
     assert [line.split()[0] for line in lines[1:10]] == [
@@ -42,7 +28,7 @@ def test_a_run_is_measured_with_the_embedded_clip(call, sample_run, tmp_path):
 def test_wrong_requests_end_with_2_and_too_many_failures_with_3(call, tmp_path):
     folder = write(tmp_path / "in", image=[png("red"), b"x"], caption=["a", "b"])
     path = f"data.path={folder}"
-    assert call("eval", "clip", path) == (2, [], "potstill: give a folder for the result: --out DIR\n")
+    assert call("eval", "clip", path) == (2, "", "potstill: give a folder for the result: --out DIR\n")
     code, _, err = call("-q", "eval", "clip", path, "text=[words]", "--out", tmp_path)
     assert code == 2 and "no column 'words'; columns there: image, caption" in err
     code, _, err = call("-q", "eval", "clip", path, "model=local-dir:/nowhere", "--out", tmp_path)
