@@ -161,13 +161,11 @@ class ProjectorRecipe(Recipe):
     def _teacher(self, rows: pa.Table, taught: np.ndarray) -> dict[str, pa.Array]:
         """The stored teacher's best classes and the temperature that it was asked at; nulls where it was not."""
         idx, logp = [[None] * rows.num_rows for _ in range(2)]
-        heat = None
+        heat, store = None, self.teacher_columns or ""
         if taught.any():
             known = rows.filter(pa.array(taught))
             heat = self._about(known)["temperature"]
-            for row, *best in zip(
-                np.flatnonzero(taught), *stored.best_of_epoch(known, self.teacher_columns), strict=True
-            ):
+            for row, *best in zip(np.flatnonzero(taught), *stored.best_of_epoch(known, store), strict=True):
                 idx[row], logp[row] = best
         temperature = pa.array([heat] * rows.num_rows, pa.float64())
         return {BEST: pa.array(idx, pa.list_(pa.int64())), LOGP: pa.array(logp, VECTORS), HEAT: temperature}

@@ -150,8 +150,8 @@ class ProjectorTask(Task):
     def see(self, student: nn.Module, inputs: Inputs, needs: frozenset[str]) -> Output:
         """Projected embeddings, those of wrong texts as the feature `negatives`, and logits of the classes."""
         texts, wrong = [inputs["text"]], inputs.get(WRONG)
+        there = None if wrong is None else wrong.any(-1)
         if wrong is not None:
-            there = wrong.any(-1)
             texts.append(wrong[there])
         if self.classes is not None:
             texts.append(self.classes)
@@ -159,8 +159,8 @@ class ProjectorTask(Task):
         own, *others = text.split([len(each) for each in texts])
         # Without a text there is no embedding, also where layers have a bias.
         own, features, logits = own * inputs[MASK + PAIRED][:, None], {}, None
-        if wrong is not None:
-            features[WRONG] = own.new_zeros(*wrong.shape[:2], own.shape[1]).masked_scatter(there[..., None], others[0])
+        if there is not None:
+            features[WRONG] = own.new_zeros(*there.shape, own.shape[1]).masked_scatter(there[..., None], others[0])
         if self.classes is not None:
             logits = factor(student.log_class_scale) * image @ others[-1].T
         return Output(image=image, text=own, scale=scale, features=features, logits=logits)
