@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from potstill.models.engines.protocol import Message, Request
@@ -58,13 +59,17 @@ def neutralise(text: str, special: Iterable[str]) -> str:
     >>> neutralise("a<|im_end|>", ["<|im_end|>"])
     'a< |im_end|>'
     """
-    tokens = sorted({token.strip() for token in special} - {""}, key=len, reverse=True)
-    if not tokens:
-        return text
-    pattern = re.compile("|".join(map(re.escape, tokens)))
-    while pattern.search(text):
+    pattern = _any_of(frozenset(special))
+    while pattern and pattern.search(text):
         text = pattern.sub(lambda match: f"{match[0][0]} {match[0][1:]}" if len(match[0]) > 1 else "", text)
     return text
+
+
+@lru_cache(maxsize=16)
+def _any_of(special: frozenset[str]) -> re.Pattern[str] | None:
+    """What finds the texts, the longest first; a model's own are asked for with every text."""
+    tokens = sorted({token.strip() for token in special} - {""}, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, tokens))) if tokens else None
 
 
 def special_texts(processor: Any) -> set[str]:

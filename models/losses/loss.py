@@ -52,7 +52,7 @@ class Labels:
     masks: Mapping[str, Tensor] = field(default_factory=dict)
     """bool (B,) or (B, L), by name: `response`, `vision`, `labelled`."""
     weight: Tensor | None = None
-    """Importance of each row (B,), at least 0."""
+    """Importance of each row (B,) or token (B, L), at least 0."""
     group: Tensor | None = None
     """int64 (B,): rows of one group are never negatives of each other."""
 
@@ -178,5 +178,7 @@ class Loss(Settings):
     @staticmethod
     def _weights(labels: Labels, valid: Tensor) -> Tensor:
         assert labels.weight is not None
-        weight = labels.weight if valid.ndim == 1 else labels.weight[:, None].expand_as(valid)
+        if labels.weight.ndim > valid.ndim:
+            raise ValueError("the data weighs single tokens, and this loss takes whole rows; leave the weights out")
+        weight = labels.weight if labels.weight.ndim == valid.ndim else labels.weight[:, None].expand_as(valid)
         return weight[valid]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -32,8 +33,9 @@ def read(value: Any, system: str | None, pictures: int) -> list[Message]:
     """A conversation as a sink or a hub writes it: JSON or a list, of ``from`` and ``value`` (LLaVA) or of ``role`` and
     ``content`` (text, or a list of parts).
 
-    Pictures that no turn marks stand before the first question. What follows the last answer is left out. Raises
-    ``ValueError`` for what is no conversation, and for marks that are not as many as the pictures.
+    A turn may hold a ``weight``, at least 0: how much each of its tokens counts (:func:`learnt`). Pictures that no turn
+    marks stand before the first question. What follows the last turn to learn is left out. Raises ``ValueError`` for
+    what is no conversation, and for marks that are not as many as the pictures.
     """
     turns = json.loads(value) if isinstance(value, str) else value
     if not turns:
@@ -45,12 +47,23 @@ def read(value: Any, system: str | None, pictures: int) -> list[Message]:
         first["content"] = [{"type": "image"}] * pictures + first["content"]
     elif marks != pictures:
         raise ValueError(f"the conversation marks {marks} pictures and the row has {pictures}")
-    if any(message["role"] == "assistant" for message in messages):
-        while messages[-1]["role"] != "assistant":
+    if any(map(learnt, messages)):
+        while not learnt(messages[-1]):
             after = sum(part["type"] == "image" for part in messages.pop()["content"])
             if after:
                 raise ValueError(f"{after} of {pictures} pictures come after the last answer")
     return _with_system(messages, system)
+
+
+def several(value: Any, system: str | None, pictures: int) -> list[list[Message]]:
+    """Conversations about the same pictures, each by itself: JSON or a list of what :func:`read` takes."""
+    given = json.loads(value) if isinstance(value, str) else value
+    return [read(each, system, pictures) for each in given or [None]]
+
+
+def learnt(message: Message) -> float:
+    """How much each token of a turn counts: its ``weight``; without one 1 for the assistant and 0 for others."""
+    return message.get("weight", float(message["role"] == "assistant"))
 
 
 def pictures(value: Any) -> list[Image.Image]:
@@ -87,7 +100,13 @@ def _message(turn: Any) -> Message:
     strange = next((part for part in known if part.get("type") not in ("text", "image")), None)
     if strange is not None:
         raise ValueError(f"a part of a turn is of type {strange.get('type')!r}, which is neither text nor image")
-    return {"role": ROLES[role], "content": [{"type": "image"} if p["type"] == "image" else p for p in known]}
+    message = {"role": ROLES[role], "content": [{"type": "image"} if p["type"] == "image" else p for p in known]}
+    weight = turn.get("weight")
+    if weight is None:
+        return message
+    if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+        raise ValueError(f"the weight of a turn is {weight!r}; give a number that is at least 0")
+    return message | {"weight": float(weight)}
 
 
 def _parts(text: str) -> list[Message]:

@@ -83,7 +83,12 @@ def groups(settings: Rows, columns: Sequence[str]) -> Groups:
 
     def footer(name: str) -> tuple[pa.Schema, list[int], list[np.ndarray | None]]:
         with system.open(name, "rb") as opened:
-            file = pq.ParquetFile(opened)
+            try:
+                file = pq.ParquetFile(opened)
+            except pa.ArrowInvalid as error:
+                raise RequestError(
+                    f"{name} is no whole Parquet file: {error}; write it anew, or leave it out"
+                ) from error
             _check_columns(file.schema_arrow, (*columns, *settings.where), name)
             counts = [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
             return file.schema_arrow, counts, [_kept(file, index, settings) for index in range(len(counts))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -49,6 +49,9 @@ class Optimizer(Settings):
     """Of sgd."""
     clip: float | None = Field(None, gt=0)
     """Largest norm of the gradient."""
+    lr_factors: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(default={})
+    """Factor of `lr` for parameters whose names hold a text, such as ``{vision_model: 0.1}``; the first that fits
+    counts. 0 is not taken: freeze instead."""
 
 
 class LearningRate(Settings):
@@ -59,12 +62,18 @@ class LearningRate(Settings):
     """Steps in which it rises to its peak."""
     floor: float = Field(0.0, ge=0, le=1)
     """Where cosine and linear end, as a share of the peak."""
+    fall: float = Field(1.0, gt=0, le=1)
+    """Last share of the steps in which cosine and linear fall, after the peak was held; all after the warm-up unless
+    given (warm-up, stable, decay: Hu et al. 2024, arXiv 2404.06395)."""
 
     def at(self, step: int, total: int) -> float:
         """Factor at a step, the first being 1."""
         if step <= self.warmup:
             return step / (self.warmup + 1)
-        share = min((step - self.warmup) / max(total - self.warmup, 1), 1.0)
+        begin = max(self.warmup, round(total * (1 - self.fall)))
+        if step <= begin:
+            return 1.0
+        share = min((step - begin) / max(total - begin, 1), 1.0)
         if self.kind == "cosine":
             return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * share)) / 2
         return 1.0 if self.kind == "constant" else 1 - (1 - self.floor) * share

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from potstill.config import RequestError
 from potstill.models.losses.comm import Comm
 from potstill.models.losses.loss import Batch, Labels, Output
 from potstill.models.losses.schedule import Progress
@@ -80,14 +81,23 @@ def whole(model: nn.Module) -> Iterator[None]:
 
 def make_optimizer(settings: Optimizer, model: nn.Module) -> torch.optim.Optimizer:
     """The optimiser over all parameters that learn."""
-    learning = [p for p in model.parameters() if p.requires_grad]
+    learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not learning:
         raise ValueError("no parameter of the student learns: all are frozen")
-    groups = [
-        {"params": [p for p in learning if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
+    unknown = [text for text in settings.lr_factors if not any(text in name for name in learning)]
+    if unknown:
+        some = ", ".join(list(learning)[:3])
+        raise RequestError(
+            f"optimizer.lr_factors: no parameter that learns has {unknown[0]!r} in its name ({some}, ...)"
+        )
+    each: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in learning.items():
+        factor = next((x for text, x in settings.lr_factors.items() if text in name), 1.0)
+        each.setdefault((factor, parameter.ndim > 1), []).append(parameter)
+    groups: list[dict[str, Any]] = [
+        {"params": parameters, "weight_decay": settings.weight_decay * decays, "initial_lr": settings.lr * factor}
+        for (factor, decays), parameters in each.items()
     ]
-    groups = [group | {"initial_lr": settings.lr} for group in groups if group["params"]]
     if settings.kind == "sgd":
         return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
     return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas)
@@ -134,7 +144,7 @@ class Stepper:
             for group in self.optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor
             self.optimizer.step()
-        entry = {"grad/norm": norm, "lr": self.optimizer.param_groups[0]["lr"]}
+        entry = {"grad/norm": norm, "lr": max(group["lr"] for group in self.optimizer.param_groups)}
         entry["nan/skipped"] = float(not math.isfinite(norm))
         return entry | (self._means(sums, weights, counts) if log or entry["nan/skipped"] else {})
 

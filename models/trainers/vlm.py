@@ -73,7 +73,12 @@ class VlmRecipe(Recipe):
     """Column of answers."""
     messages: str | None = None
     """Column of whole conversations instead, as LLaVA (`from`, `value`) or chat models (`role`, `content`) write them;
-    every turn of the assistant is learnt."""
+    every turn of the assistant is learnt. A turn's ``weight`` says otherwise: 0 leaves it out, and one of the user that
+    has a weight is learnt too."""
+    branches: str | None = None
+    """Column of lists of conversations instead, each by itself, all about the row's pictures. They go through the model
+    as one row in which each sees the pictures and itself alone: as separate rows, and cheaper. Such rows are measured
+    by their loss alone."""
     chosen: str | None = None
     """Column of better answers, for losses on preferences."""
     rejected: str | None = None
@@ -109,11 +114,13 @@ class VlmRecipe(Recipe):
             raise ValueError("give both of chosen and rejected")
         if self.chosen is None and (self.winner or self.reference_columns):
             raise ValueError("winner and reference_columns are for preferences: give chosen and rejected")
-        if self.chosen and self.messages:
-            raise ValueError("chosen and rejected answer an instruction: leave messages out")
+        if sum(each is not None for each in (self.chosen, self.messages, self.branches)) > 1:
+            raise ValueError("give one of messages, branches, and chosen with rejected")
         given = [self.teacher, self.teacher_columns, self.reference_columns]
         if sum(each is not None for each in given) > 1:
             raise ValueError("give one of teacher, teacher_columns and reference_columns")
+        if self.teacher_columns and self.branches:
+            raise ValueError("teacher_columns hold one answer a row: leave branches out, or give a teacher")
         if self.teacher_columns and self.chosen:
             raise ValueError("teacher_columns hold one answer a row: give preferences a teacher or reference_columns")
         return self
@@ -125,7 +132,8 @@ class VlmRecipe(Recipe):
 
     def columns(self) -> tuple[str, ...]:
         """The id, for messages and what else was named."""
-        answers = (self.messages,) if self.messages else (self.instruction, self.response)
+        whole = self.messages or self.branches
+        answers = (whole,) if whole else (self.instruction, self.response)
         answers = (self.instruction, self.chosen, self.rejected, self.winner) if self.prefers else answers
         teacher = self.teacher_columns
         said = (teacher.idx, teacher.logp, teacher.store and f"{teacher.store}_about") if teacher else ()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from potstill.models.losses.numerics import IGNORED
+from potstill.models.trainers.branches import PADDING, SEGMENT
 from potstill.models.trainers.vlm_rows import (
     ANSWER,
     IDS,
@@ -20,24 +21,27 @@ from potstill.models.trainers.vlm_rows import (
     REJECTED,
     STORED,
     TARGET,
+    WEIGHT,
     unpacked,
 )
 
 ATTENTION = "attention_mask"
-OWN = frozenset({TARGET, IDX, LOGP, REFERENCE})
+OWN = frozenset({TARGET, WEIGHT, IDX, LOGP, REFERENCE, SEGMENT})
 """Tensors of a micro-batch that are not the model's."""
 
 
 def collated(rows: pa.Table, pad: int) -> dict[str, Tensor]:
     """Tokens (B, L) padded on the right, pixels as the model wants them, a stored teacher (B, L - 1, k) or reference
     (B,); of pairs first all chosen answers, then all rejected ones. ``target`` (B, L) is -100 where there is none.
+    ``weight`` (B, L) is there only where the data weighs its turns.
     """
     answers, pixels = unpacked(rows[ANSWER]), unpacked(rows[PIXELS])
     if REJECTED in rows.column_names:
         answers, pixels = answers + unpacked(rows[REJECTED]), pixels + pixels
-    for each in answers:
-        each[TARGET] = np.where(each[TARGET], each[IDS], IGNORED)
-    fill = {IDS: pad, TARGET: IGNORED}
+    weights = [each.pop(WEIGHT) for each in answers]
+    for each, weight in zip(answers, weights, strict=True):
+        each[TARGET] = np.where(weight, each[IDS], IGNORED)
+    fill = {IDS: pad, TARGET: IGNORED, SEGMENT: PADDING}
     names = dict.fromkeys(name for each in answers for name in each)
     zeros = [np.zeros(len(each[IDS]), np.int32) for each in answers]
     inputs = {
@@ -45,6 +49,8 @@ def collated(rows: pa.Table, pad: int) -> dict[str, Tensor]:
         for name in names
     }
     inputs[ATTENTION] = padded([zero + 1 for zero in zeros], 0)
+    if any(((weight != 0) & (weight != 1)).any() for weight in weights):
+        inputs[WEIGHT] = padded([np.where(weight, weight, 1) for weight in weights], 1, torch.float32)
     inputs |= joined(pixels)
     if STORED not in rows.column_names:
         return inputs
@@ -68,9 +74,9 @@ def best_classes(stored: Sequence[Mapping[str, np.ndarray]], target: Tensor) -> 
     return {IDX: idx, LOGP: logp}
 
 
-def padded(rows: Sequence[np.ndarray], fill: int) -> Tensor:
-    """Rows (L,) of any length as int64 (B, longest), filled up on the right."""
-    out = torch.full((len(rows), max(map(len, rows))), fill, dtype=torch.long)
+def padded(rows: Sequence[np.ndarray], fill: int, dtype: torch.dtype = torch.long) -> Tensor:
+    """Rows (L,) of any length as (B, longest), filled up on the right."""
+    out = torch.full((len(rows), max(map(len, rows))), fill, dtype=dtype)
     for number, row in enumerate(rows):
         out[number, : len(row)] = torch.from_numpy(row)
     return out

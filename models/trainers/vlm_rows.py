@@ -15,15 +15,16 @@ from safetensors.numpy import load, save
 
 from potstill.config import RequestError
 from potstill.models.engines import template
-from potstill.models.trainers.chat_targets import Tokens, script, tokenise
-from potstill.models.trainers.conversations import Message, asked, pictures, read
+from potstill.models.trainers.branches import packed
+from potstill.models.trainers.chat_targets import Tokens, script, tokenise_all
+from potstill.models.trainers.conversations import Message, asked, pictures, read, several
 from potstill.models.trainers.vlm import SAMPLE_ID, VlmRecipe
 
 logger = logging.getLogger(__name__)
 
 ANSWER, REJECTED, PIXELS, STORED = "answer", "rejected", "pixels", "stored"
 """Columns of a prepared table: tokens, tokens of the rejected answer, pictures, the stored teacher."""
-IDS, TARGET = "input_ids", "target"
+IDS, TARGET, WEIGHT = "input_ids", "target", "weight"
 IDX, LOGP, REFERENCE = "topk_idx", "topk_logp", "log_probs"
 
 
@@ -40,13 +41,16 @@ class Reader:
     special: frozenset[str]
 
     def render(self, messages: Sequence[Message], reply: bool) -> str:
-        """The chat template over messages, whose texts cannot hold special tokens."""
-        cleaned = [template.clean(message, self.special, sees=True) for message in messages]
-        return self.processor.apply_chat_template(cleaned, add_generation_prompt=reply, tokenize=False)
+        """The chat template over messages."""
+        return self.processor.apply_chat_template(list(messages), add_generation_prompt=reply, tokenize=False)
 
-    def tokens(self, messages: Sequence[Message], images: Sequence[Any]) -> Tokens:
-        """A conversation as the model reads it."""
-        return tokenise(self.processor, script(self.render, messages, self.ends), images)
+    def tokens(self, conversations: Sequence[Sequence[Message]], images: Sequence[Any]) -> list[Tokens]:
+        """Conversations about the same pictures, each as the model reads it; their texts cannot hold special tokens."""
+        written = [script(self.render, list(map(self._clean, talk)), self.ends) for talk in conversations]
+        return tokenise_all(self.processor, written, images, self.image_token)
+
+    def _clean(self, message: Message) -> Message:
+        return message | template.clean(message, self.special, sees=True)
 
     def identity(self) -> dict[str, str]:
         """Hashes of what two models must share for one to teach the other."""
@@ -127,21 +131,28 @@ def _row(recipe: VlmRecipe, own: Reader, row: Mapping[str, Any]) -> tuple[dict[s
     """Blobs of one row, whether there is something to learn, and whether it was cut."""
     images = pictures(row[recipe.image]) if recipe.image else []
     conversations = _conversations(recipe, row, len(images))
-    tokens = [own.tokens(each, images) for each in conversations]
+    tokens = own.tokens(conversations, images)
+    tokens = [packed(tokens, own.image_token)] if recipe.branches else tokens
     kept = [_fit(recipe, own, each) for each in tokens]
     blobs = {name: save(_arrays(each)) for name, each in zip(_answers(recipe), kept, strict=True)}
-    blobs[PIXELS] = save({name: np.ascontiguousarray(x) for name, x in tokens[0].pixels.items()})
+    blobs[PIXELS] = _pixels(tokens[0])
     if recipe.teacher_columns:
-        blobs[STORED] = save(_teacher(recipe, row, int(tokens[0].target.sum()), int(kept[0].target.sum())))
+        blobs[STORED] = save(_teacher(recipe, row, _targets(tokens[0]), _targets(kept[0])))
     elif recipe.reference_columns:
         chosen, rejected = (row[name] for name in recipe.reference_columns)
         first, second = (rejected, chosen) if _swapped(recipe, row) else (chosen, rejected)
         blobs[STORED] = save({REFERENCE: np.array([first, second], np.float32)})
     cut = any(len(a.ids) < len(b.ids) for a, b in zip(kept, tokens, strict=True))
-    return blobs, all(each.target.any() for each in kept), cut
+    return blobs, all(map(_targets, kept)), cut
+
+
+def _targets(tokens: Tokens) -> int:
+    return int((tokens.weight > 0).sum())
 
 
 def _conversations(recipe: VlmRecipe, row: Mapping[str, Any], images: int) -> list[list[Message]]:
+    if recipe.branches:
+        return several(row[recipe.branches], recipe.system, images)
     if recipe.messages:
         return [read(row[recipe.messages], recipe.system, images)]
     question = row[recipe.instruction] if recipe.instruction else None
@@ -175,12 +186,28 @@ def _fit(recipe: VlmRecipe, own: Reader, tokens: Tokens) -> Tokens:
             "a filter, or shrink the pictures"
         )
     kinds = {name: x[:most] for name, x in tokens.kinds.items()}
-    return Tokens(tokens.ids[:most], tokens.target[:most], kinds, tokens.pixels)
+    return Tokens(tokens.ids[:most], tokens.weight[:most], kinds, tokens.pixels)
 
 
 def _arrays(tokens: Tokens) -> dict[str, np.ndarray]:
-    each = {IDS: tokens.ids, TARGET: tokens.target, **tokens.kinds}
+    each = {IDS: tokens.ids, WEIGHT: tokens.weight, **tokens.kinds}
     return {name: np.ascontiguousarray(x) for name, x in each.items()}
+
+
+def _pixels(tokens: Tokens) -> bytes:
+    return save({name: np.ascontiguousarray(x) for name, x in tokens.pixels.items()})
+
+
+def two_ways(recipe: VlmRecipe, own: Reader, rows: pa.Table) -> tuple[pa.Table, pa.Table] | None:
+    """Two conversations of the first row that has so many: packed as one row, and as two rows."""
+    for row in rows.to_pylist():
+        conversations = _conversations(recipe, row, len(images := pictures(row[recipe.image]) if recipe.image else []))
+        if len(conversations) > 1:
+            alone = own.tokens(conversations[:2], images)
+            ways = ([packed(alone, own.image_token)], alone)
+            one, two = ({ANSWER: [save(_arrays(t)) for t in way], PIXELS: list(map(_pixels, way))} for way in ways)
+            return pa.table(one), pa.table(two)
+    return None
 
 
 def _teacher(recipe: VlmRecipe, row: Mapping[str, Any], whole: int, kept: int) -> dict[str, np.ndarray]:

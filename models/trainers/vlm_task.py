@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 from torch import Tensor, nn
 
 from potstill.config import RequestError
@@ -16,16 +17,22 @@ from potstill.models.losses.loss import Labels, Output
 from potstill.models.losses.numerics import IGNORED
 from potstill.models.losses.preferences import answer_log_probs
 from potstill.models.metrics.vqa import exact_match
+from potstill.models.trainers.branches import POSITION, SEGMENT, tree_mask
+from potstill.models.trainers.parquet import groups
 from potstill.models.trainers.task import Inputs, Task
 from potstill.models.trainers.vlm import VlmRecipe
-from potstill.models.trainers.vlm_batch import OWN, collated, last_answers, prompts
+from potstill.models.trainers.vlm_batch import ATTENTION, OWN, collated, last_answers, prompts
 from potstill.models.trainers.vlm_model import choose, load_model, plain_head, write
-from potstill.models.trainers.vlm_rows import IDS, IDX, LOGP, REFERENCE, TARGET, Reader, reader_of
+from potstill.models.trainers.vlm_rows import IDS, IDX, LOGP, REFERENCE, TARGET, WEIGHT, Reader, reader_of, two_ways
 
 CHUNKED = frozenset({
     "cross_entropy", "token_kl", "topk_kl", "llava_kd", "gram_relation", "dpo", "llava_mod_preference",
 })  # fmt: skip
 """Losses that take hidden states and a head for logits."""
+
+
+BRANCHES_AGREE = 1e-3
+"""Largest relative difference between conversations in one row and alone."""
 
 
 class VlmTask(Task):
@@ -58,10 +65,41 @@ class VlmTask(Task):
         return words if len(sizes) > 1 else None
 
     def to(self, device: str) -> None:
-        """Move both."""
+        """Move both. Raises :class:`RequestError` for a model that does not take branches."""
         self.student.to(device)
         if self.teacher is not None:
             self.teacher.to(device)
+        if self.recipe.branches:
+            self._check_branches(device)
+
+    def _check_branches(self, device: str) -> None:
+        """Two conversations as branches of a row must read as they do alone; some families place tokens themselves."""
+        found = groups(self.recipe.data, self.recipe.columns())
+        first = found.read(found.order(self.recipe.data, 0).window_rows(0)[:64])
+        ways = two_ways(self.recipe, self.reader, first)
+        if ways is None:
+            return
+        one, two = ({name: x.to(device) for name, x in self.collate(way).items()} for way in ways)
+        was_training = self.student.training
+        self.student.eval()
+        try:
+            with torch.no_grad():
+                together, alone = (_numbers(self._logits(self.student, inputs)) for inputs in (one, two))
+            segment, position = one[SEGMENT][0, :-1], one[POSITION][0, :-1]
+            known = position < alone.shape[1]
+            own = [known & (segment == number) for number in (1, 2)]
+            pairs = [(together[0, at], alone[row, position[at]]) for row, at in enumerate(own)]
+            off = max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
+        except (TypeError, ValueError, RuntimeError, IndexError) as error:
+            raise RequestError(self._no_branches(f"{type(error).__name__}: {error}")) from error
+        finally:
+            self.student.train(was_training)
+        if off > BRANCHES_AGREE:
+            raise RequestError(self._no_branches(f"its numbers differ by {off:.1%}"))
+
+    def _no_branches(self, why: str) -> str:
+        family = type(self.student).__name__
+        return f"{family} does not read branches of one row as it reads each by itself ({why}); use messages instead"
 
     def blocks(self) -> Sequence[nn.Module]:
         """Layers of the language model."""
@@ -82,7 +120,8 @@ class VlmTask(Task):
         if self.recipe.prefers:
             masks["chosen"] = masks["response"].clone()
             masks["chosen"][len(target) // 2 :] = False
-        return Labels(len(target), target, masks)
+        weight = inputs[WEIGHT][:, 1:] if WEIGHT in inputs else None
+        return Labels(len(target), target, masks, weight)
 
     def see(self, student: nn.Module, inputs: Inputs, needs: frozenset[str]) -> Output:
         """Logits (B, L - 1, V), or what they are made of."""
@@ -102,6 +141,8 @@ class VlmTask(Task):
 
     def _logits(self, model: Any, inputs: Inputs) -> Tensor | Hidden:
         given = {name: x for name, x in inputs.items() if name not in OWN}
+        if SEGMENT in inputs:
+            given[ATTENTION] = tree_mask(inputs[SEGMENT])
         head = plain_head(model)
         chunked = {loss.kind for loss in self.recipe.losses} <= CHUNKED
         if head is None or not chunked or len(head.weight) <= self.recipe.dense_vocabulary:
@@ -119,7 +160,7 @@ class VlmTask(Task):
         own = answer_log_probs(self.see(student, inputs, frozenset()).logits, target, valid)
         seen = self._pairs(inputs, own, valid) if self.recipe.prefers else {"nats": -own, "words": valid.sum(1)}
         arrays = {name: x.double().cpu().numpy() for name, x in seen.items()}
-        asked = self.recipe.answer_tokens and not self.recipe.prefers
+        asked = self.recipe.answer_tokens and not self.recipe.prefers and not self.recipe.branches
         return arrays | (self._answers(student, inputs) if asked else {})
 
     def _pairs(self, inputs: Inputs, own: Tensor, valid: Tensor) -> dict[str, Tensor]:
@@ -174,6 +215,10 @@ class VlmTask(Task):
         folder.mkdir(parents=True, exist_ok=True)
         write(self.recipe, self.student, weights, folder)
         self.reader.processor.save_pretrained(folder)
+
+
+def _numbers(logits: Tensor | Hidden) -> Tensor:
+    return logits.h if isinstance(logits, Hidden) else logits
 
 
 def agree(own: Reader, other: Reader) -> None:

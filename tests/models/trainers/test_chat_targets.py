@@ -95,7 +95,7 @@ def test_targets_survive_the_expansion_of_pictures(family, end, learnt, where):
         return processor.apply_chat_template(messages, add_generation_prompt=reply, tokenize=False)
 
     tokens = tokenise(processor, script(render, talk, [end]), images)
-    assert processor.tokenizer.decode(tokens.ids[tokens.target]) == learnt
+    assert processor.tokenizer.decode(tokens.ids[tokens.weight > 0]) == learnt
     seen = int((tokens.ids == processor.image_token_id).sum())
     plain = processor(text=[render(talk, False)], images=[images] if images else None)["input_ids"][0]
     assert seen == list(plain).count(processor.image_token_id) and (seen > 0) == bool(where)
