@@ -20,7 +20,7 @@ def trained(scenes, tmp_path_factory):
     """Recipe -> what its training said."""
     root, done = tmp_path_factory.mktemp("trainings"), {}
     for name in ("clip-tiny", "tinyclip-tiny", "clip-kd-tiny", "mobileclip-tiny"):
-        changes = [f"data.path={scenes}", f"validation.path={scenes}", "batch_size=20", "epochs=2"]
+        changes = [f"data.path={scenes}", f"validation.path={scenes}", "data.window=40", "batch_size=20", "epochs=2"]
         if name == "tinyclip-tiny":
             larger = done["clip-tiny"]["model"]
             changes += [f"teacher={larger}", f"network.pretrained.inherit={larger}"]

@@ -32,7 +32,14 @@ def table():
 @pytest.fixture(scope="module")
 def trained(table, tmp_path_factory):
     folder = write(table, tmp_path_factory.mktemp("mixed"), group=20)
-    changes = [f"data.path={folder}", f"validation.path={folder}", "batch_size=20", "steps=30", "epochs=null"]
+    changes = [
+        f"data.path={folder}",
+        f"validation.path={folder}",
+        "data.window=100",
+        "batch_size=20",
+        "steps=30",
+        "epochs=null",
+    ]
     return train(load_recipe(find_recipe("dfn-tiny"), changes), str(tmp_path_factory.mktemp("out") / "dfn"))
 
 

@@ -7,7 +7,7 @@ import pytest
 from potstill.models.trainers.launch import find_recipe, load_recipe, train
 from tests.models.trainers.scenes_world import scene_rows, write_scenes
 
-SHORT = ["steps=3", "batch_size=6", "saving.log_every=1", "answer_tokens=12"]
+SHORT = ["steps=3", "batch_size=6", "data.window=18", "saving.log_every=1", "answer_tokens=12"]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,6 @@ def test_the_projector_alone_learns_in_the_first_stage(run, tmp_path):
     assert changed == {"model.connector.modality_projection.proj.weight"}
 
 
-@pytest.mark.slow
 def test_preferences_and_answers_are_learnt_from_the_shipped_recipes(run, tmp_path):
     done, log = trained("dpo-tiny", run, tmp_path / "dpo")
     assert log[-1]["loss/dpo"] < log[0]["loss/dpo"] == pytest.approx(0.6931, abs=1e-3) and "margin" in done["metrics"]
