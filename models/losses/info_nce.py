@@ -36,7 +36,7 @@ class InfoNce(Pairs):
     """Fixed factor of similarities (1 / temperature); the student's own if left out."""
     wrong: str | None = None
     """Feature (B, K, D) with wrong seconds of each row, zeros where there are fewer: firsts are to tell their pair from
-    all rows' wrong ones too, but for those equal to it (NegCLIP: Yuksekgonul et al. 2023, arXiv 2210.01936)."""
+    all rows' wrong ones too, but for those equal to it (NegCLIP: Yuksekgonul et al. 2022, arXiv 2210.01936)."""
 
     def needs(self) -> frozenset[str]:
         """Two embeddings (B, D), their factor unless it is fixed, and wrong seconds if there are any."""

