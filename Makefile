@@ -33,8 +33,9 @@ demo: setup
 train: demo
 	$(BIN)/potstill train sft-tiny data.path=runs/demo validation.path=runs/demo --out runs/sft
 
+# Two processes, each with files of its own: much of the time passes in waiting for processes of Ray.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-vllm: setup setup-vllm
 	$(VLLM)/bin/python -m pytest -m vllm tests/vllm
