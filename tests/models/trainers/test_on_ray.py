@@ -21,6 +21,13 @@ from tests.processes import command
 pytestmark = pytest.mark.ray
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Ray Train looks after its workers five times a second, and starts no process that waits for machines to leave."""
+    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+    monkeypatch.setenv("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+
+
 def kill_a_worker_after(folder, step, killed):
     """Kill one of the processes that train as soon as a checkpoint is there."""
     while folder.last(10**9) < step:
