@@ -27,7 +27,6 @@ EXCEPTIONS = {
     "models/losses/loss.py": (190, "no unit: the interface of all losses"),
     "models/losses/stack.py": (130, "no unit: all losses of a recipe together"),
     "models/tiny/chat_questions.py": (320, "every form of question in one list, so that a gap is seen"),
-    "models/tiny/train_chat.py": (300, "a training recipe from data to weights, read from top to bottom"),
     "pipelines/runner.py": (380, "the order of a run's steps reads best in one place"),
     "pipelines/plan.py": (270, "a plan, and what must hold between its parts"),
     "pipelines/chunk.py": (330, "a chunk's identity, reading and commit must agree with each other"),
