@@ -65,7 +65,7 @@ def card(metrics: Mapping[str, Any]) -> str:
         HEAD,
         COMMANDS,
         "The second is the trainer `projector` with `recipe.yaml` beside this file:",
-        f"{metrics['steps']} steps on {metrics['rows']} rows, {seconds['training']} s by the clock, one thread.",
+        f"{metrics['steps']} steps on {metrics['rows']} rows, one thread.",
         f"Features took {seconds['features']} s of CPU time; drawing the emoji, once, about 150 s more.",
         f"Pictures by set: {pictures}. Distinct texts: {metrics['texts']}.",
         DATA,

@@ -95,12 +95,6 @@ def unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def training_seconds(trained: Path) -> float:
-    """Wall time of a training's steps."""
-    lines = (trained / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return sum(json.loads(line).get("seconds", 0.0) for line in lines)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fold, measure, and write the weights folder."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -120,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "steps": trained["steps"],
         "pictures": {name: len(rows) for name, rows in all_.rows.items()},
         "texts": len(all_.texts),
-        "seconds": {"features": round(all_.seconds), "training": round(training_seconds(given.trained))},
+        "seconds": {"features": round(all_.seconds)},
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
     given.out.mkdir(parents=True, exist_ok=True)
