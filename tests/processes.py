@@ -74,9 +74,7 @@ class Process:
 
     def kill_worker(self, name: str) -> None:
         """SIGKILL one actor of a stage."""
-        workers = [
-            child for child in self._family() if f"ray::MapWorker(MapBatches({name}" in " ".join(command(child))
-        ]
+        workers = [child for child in self._family() if f"ray::MapWorker(MapBatches({name}" in " ".join(command(child))]
         assert workers, [command(child) for child in self._family()]
         workers[0].send_signal(signal.SIGKILL)
 

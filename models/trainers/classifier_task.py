@@ -50,6 +50,8 @@ class Classifier(nn.Module):
     def __init__(self, network: Network, classes: int, width: int) -> None:
         super().__init__()
         self.network, self.pictures = network, network.architecture != "mlp"
+        self.blend = (0.5, 1.0)
+        """Of two heads: share of the first in what is predicted, and temperature of the second."""
         outputs = 0 if network.dual_head else classes
         if self.pictures:
             import timm
@@ -181,6 +183,7 @@ class ClassifierTask(Task):
         save_file({name: x.contiguous() for name, x in weights.items()}, folder / "model.safetensors")
         network: dict[str, Any] = self.recipe.network.model_dump(mode="json") | {"pretrained": None}
         config = {"kind": "classifier", **network, "classes": self.recipe.classes, "width": self._width()}
+        config["blend"] = self.recipe.blend
         (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
@@ -206,5 +209,6 @@ def load_classifier(folder: Path) -> tuple[Classifier, list[str]]:
     given = {name: config[name] for name in ("architecture", "hidden", "size", "dual_head")}
     network = Network.model_validate(given)
     model = Classifier(network, len(config["classes"]), config["width"])
+    model.blend = tuple(config.get("blend", model.blend))
     model.load_state_dict(load_file(folder / "model.safetensors"))
     return model, config["classes"]

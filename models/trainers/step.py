@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from potstill.config import RequestError
 from potstill.models.losses.comm import Comm
+from potstill.models.losses.diagnostics import diagnosis
 from potstill.models.losses.loss import Batch, Labels, Output
 from potstill.models.losses.schedule import Progress
 from potstill.models.losses.stack import LossStack, Total
@@ -35,13 +36,15 @@ class Learner(nn.Module):
         counts: Mapping[str, float],
         progress: Progress,
         comm: Comm,
-    ) -> tuple[Tensor, dict[str, Tensor], dict[str, float]]:
-        """Value with gradient, raw sums and weights of a micro-batch."""
+        log: bool,
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, float], dict[str, Tensor]]:
+        """Value with gradient, raw sums and weights of a micro-batch; with ``log`` also its :func:`diagnosis`."""
         device = next(iter(inputs.values())).device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.compute.precision == "bf16"):
             student = self._see(self.student, inputs, self._needs)
-        total: Total = self.losses(Batch(student, labels, teachers, progress, comm), counts)
-        return total.value, dict(total.sums), dict(total.weights)
+        batch = Batch(student, labels, teachers, progress, comm)
+        total: Total = self.losses(batch, counts)
+        return total.value, dict(total.sums), dict(total.weights), diagnosis(batch) if log else {}
 
 
 def needs_of(losses: LossStack) -> frozenset[str]:
@@ -122,7 +125,7 @@ class Stepper:
 
     def step(self, micro: Sequence[Inputs], progress: Progress, factor: float, log: bool) -> dict[str, float]:
         """One update from micro-batches on the CPU; ``factor`` scales the learning rate. Returns the gradient's norm,
-        and with ``log`` also the losses, as means over all ranks.
+        and with ``log`` also the losses and how far the teacher is, as means over all ranks.
 
         Where the gradient is not finite, no rank updates, and ``nan/skipped`` is 1.
         """
@@ -130,15 +133,18 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
         weights: dict[str, float] = {}
+        shown: dict[str, Tensor] = {}
         for number, waiting in enumerate(micro, 1):
             inputs = {name: x.to(self.device, non_blocking=True) for name, x in waiting.items()}
             known, teachers = self.task.labels(inputs), self._teach(inputs)
             with self._synced(number == len(micro)):
-                value, terms, weights = self.model(inputs, known, teachers, counts, progress, self.comm)
+                value, terms, weights, told = self.model(inputs, known, teachers, counts, progress, self.comm, log)
                 if value.requires_grad:
                     (value * self.comm.world).backward()
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0.0) + term
+            for name, both in told.items():
+                shown[name] = shown.get(name, 0.0) + both
         norm = self._norm()
         if math.isfinite(norm):
             for group in self.optimizer.param_groups:
@@ -146,7 +152,9 @@ class Stepper:
             self.optimizer.step()
         entry = {"grad/norm": norm, "lr": max(group["lr"] for group in self.optimizer.param_groups)}
         entry["nan/skipped"] = float(not math.isfinite(norm))
-        return entry | (self._means(sums, weights, counts) if log or entry["nan/skipped"] else {})
+        if not (log or entry["nan/skipped"]):
+            return entry
+        return entry | self._means(sums, weights, counts) | self._shown(shown)
 
     def _counts(self, labels: Sequence[Labels]) -> dict[str, float]:
         """Counts of each loss over all micro-batches of all ranks."""
@@ -172,6 +180,13 @@ class Stepper:
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.clip or math.inf)
         return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)  # pyright: ignore
+
+    def _shown(self, shown: Mapping[str, Tensor]) -> dict[str, float]:
+        """Mean of each number of the diagnosis over all ranks."""
+        if not shown:
+            return {}
+        together = self.comm.sum(torch.stack(list(shown.values()))).tolist()
+        return {f"kd/{name}": total / max(count, 1) for name, (total, count) in zip(shown, together, strict=True)}
 
     def _means(
         self, sums: Mapping[str, Tensor], weights: Mapping[str, float], counts: Mapping[str, float]

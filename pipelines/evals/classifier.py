@@ -35,8 +35,9 @@ class ClassifierEvaluation(Evaluation):
     """Column of pictures, or of vectors for an mlp."""
     label: str = "label"
     """Column with the class: its name, or its number in the model's classes."""
-    blend: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(gt=0)]] = (0.5, 1.0)
-    """Of a model with two heads: share of the first in what is predicted, and temperature of the second."""
+    blend: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(gt=0)]] | None = None
+    """Of a model with two heads: share of the first in what is predicted, and temperature of the second; those it was
+    trained with unless given."""
     bins: int = Field(default=15, ge=1)
     """Of the calibration error, equally wide."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
@@ -120,7 +121,8 @@ class ClassifierEvaluation(Evaluation):
                 batch = torch.from_numpy(np.stack(inputs)).to(device)
                 logits, second = model(batch.permute(0, 3, 1, 2) if model.pictures else batch)
                 if second is not None:
-                    both = blend(logits.float(), second.float(), alpha=self.blend[0], beta=self.blend[1])
+                    alpha, beta = self.blend or model.blend
+                    both = blend(logits.float(), second.float(), alpha=alpha, beta=beta)
                     logits = both.clamp(min=torch.finfo(both.dtype).tiny).log()
                 return logits.float().cpu().numpy()
 

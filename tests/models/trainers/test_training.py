@@ -129,6 +129,9 @@ def test_a_teacher_is_distilled_and_must_know_the_same_classes(run, tmp_path):
     assert done["metrics"]["accuracy"] > 0.6
     kd = [entry["loss/kd"] for entry in entries(tmp_path / "student") if "loss/kd" in entry]
     assert kd[-1] < kd[0]
+    apart = [entry["kd/kl_T1"] for entry in entries(tmp_path / "student") if "kd/kl_T1" in entry]
+    assert len(apart) == len(kd)
+    assert apart[-1] < apart[0]
     with pytest.raises(RequestError, match="other classes, or another order"):
         train(made(run, classes=["bee", "ant", "cat", "dog"], **plan), str(tmp_path / "other"))
     with pytest.raises(RequestError, match=r"holds no config\.json"):

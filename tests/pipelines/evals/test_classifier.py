@@ -77,8 +77,8 @@ def test_a_classifier_of_pictures_sees_what_it_was_trained_on(tmp_path):
 @pytest.mark.parametrize("hidden", [[16], []])
 def test_two_heads_are_blended(vectors, hidden):
     network = {"architecture": "mlp", "hidden": hidden, "dual_head": True}
-    folder = exported(vectors, network=network)
-    found = measured(vectors, model=str(folder), input="features", blend=[0.3, 2.0])
+    folder = exported(vectors, network=network, blend=[0.3, 2.0])
+    found = measured(vectors, model=str(folder), input="features")
     table = pq.read_table(vectors / "dataset")
     model, classes = load_classifier(folder / "model")
     with torch.inference_mode():
@@ -88,6 +88,8 @@ def test_two_heads_are_blended(vectors, hidden):
     rows = [row for row, label in enumerate(table["label"].to_pylist()) if label is not None]
     truth = [classes.index(table["label"][row].as_py()) for row in rows]
     assert found.metrics["loss"].value == pytest.approx(-shares[rows, truth].log().mean().item(), rel=1e-5)
+    other = measured(vectors, model=str(folder), input="features", blend=[1.0, 1.0])
+    assert other.metrics["loss"].value == pytest.approx(-first.softmax(1)[rows, truth].log().mean().item(), rel=1e-5)
     with pytest.raises(RequestError, match=r"blend\.0: "):
         evaluation("classifier", vectors, model="x", blend=[2, 1])
 
