@@ -1,4 +1,5 @@
 import numpy as np
+
 from benchmarks.branches import measure, write
 
 
