@@ -85,7 +85,7 @@ def groups(settings: Rows, columns: Sequence[str]) -> Groups:
         with system.open(name, "rb") as opened:
             try:
                 file = pq.ParquetFile(opened)
-            except pa.ArrowInvalid as error:
+            except (pa.ArrowException, OSError) as error:
                 raise RequestError(
                     f"{name} is no whole Parquet file: {error}; write it anew, or leave it out"
                 ) from error

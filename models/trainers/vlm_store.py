@@ -11,7 +11,7 @@ import torch
 from potstill.config import RequestError
 from potstill.models.trainers.vlm import VlmRecipe
 from potstill.models.trainers.vlm_batch import collated
-from potstill.models.trainers.vlm_rows import ANSWER, TARGET, prepared, reader_of, unpacked
+from potstill.models.trainers.vlm_rows import ANSWER, IDS, prepared, reader_of, unpacked
 from potstill.models.trainers.vlm_task import VlmTask
 
 Best = tuple[np.ndarray, np.ndarray]
@@ -40,7 +40,7 @@ class TokenTeacher:
                 ready.append((row, prepared(self.recipe, rows.slice(row, 1))))
             except RequestError as error:
                 found[row] = ValueError(str(error))
-        ready.sort(key=lambda each: len(unpacked(each[1][ANSWER])[0][TARGET]))
+        ready.sort(key=lambda each: len(unpacked(each[1][ANSWER])[0][IDS]))
         for start in range(0, len(ready), self.batch_size):
             part = ready[start : start + self.batch_size]
             for (row, _), best in zip(part, self._best([table for _, table in part]), strict=True):

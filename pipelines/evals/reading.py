@@ -38,10 +38,7 @@ class Reader:
     """
 
     def __init__(self, settings: Rows, columns: Sequence[str]) -> None:
-        try:
-            there = _names(settings)
-        except pa.ArrowException as error:
-            raise RequestError(f"the rows at {settings.path} are no Parquet, or damaged: {error}") from error
+        there = _names(settings)
         self._named = [name for name in NAMED if name in there]
         self._stored = {name: _place(name, there) for name in (*columns, *self._named)}
         missing = [name for name, place in self._stored.items() if place not in there]

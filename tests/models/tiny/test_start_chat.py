@@ -57,14 +57,14 @@ def test_the_tower_learns(start):
 def test_the_trainer_goes_on_and_the_shipped_folder_is_half_and_untied(start, rows, tmp_path):
     changes = {
         "data": {"path": str(rows), "window": 36}, "pretrained": str(start[1]), "epochs": None, "steps": 14,
-        "saving": {"log_every": 1},
+        "saving": {"log_every": 1}, "learning_rate": {"kind": "constant"}, "optimizer": {"lr": 6e-3},
     }  # fmt: skip
     recipe = validate_recipe(read_yaml(RECIPE) | changes, "chat")
     done = train(recipe, str(tmp_path / "trained"))
     lines = [json.loads(line) for line in (tmp_path / "trained" / "metrics.jsonl").read_text().splitlines()]
     losses = [line["loss/total"] for line in lines if "loss/total" in line]
     assert len(losses) == 14
-    assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
+    assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
     ship(Path(done["model"]), tmp_path / "shipped")
     assert not any(path.suffix in (".bin", ".pt", ".pkl") for path in (tmp_path / "shipped").iterdir())
     weights = load_file(tmp_path / "shipped" / "model.safetensors")

@@ -68,7 +68,7 @@ def test_no_rows_and_no_parquet_are_refused(tmp_path):
     with pytest.raises(RequestError, match="no row in 1 files"):
         Reader(rows(write(tmp_path / "empty", n=[])), ("n",))
     (tmp_path / "text.parquet").write_text("hello, this is no Parquet")
-    with pytest.raises(RequestError, match="no Parquet, or damaged"):
+    with pytest.raises(RequestError, match="is no whole Parquet file"):
         Reader(rows(tmp_path / "text.parquet"), ())
 
 
