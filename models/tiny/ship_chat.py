@@ -18,13 +18,18 @@ def ship(model: Path, out: Path) -> None:
     given = Idefics3ForConditionalGeneration.from_pretrained(model, dtype=torch.float32, local_files_only=True)
     config = type(given.config).from_dict(given.config.to_dict())
     config.tie_word_embeddings = config.text_config.tie_word_embeddings = False
+    for part in (config, config.text_config, config.vision_config):
+        part.dtype = torch.float16
     copy = Idefics3ForConditionalGeneration(config)
     state = {name: value.clone() for name, value in given.state_dict().items()}
     state["lm_head.weight"] = state["model.text_model.embed_tokens.weight"].clone()
     copy.load_state_dict(state)
     copy.generation_config = given.generation_config
     copy.half().save_pretrained(out)
-    load_processor(model).save_pretrained(out)
+    processor = load_processor(model)
+    for name in ("is_local", "local_files_only"):
+        processor.tokenizer.init_kwargs.pop(name, None)
+    processor.save_pretrained(out)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

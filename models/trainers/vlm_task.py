@@ -214,6 +214,8 @@ class VlmTask(Task):
         """Weights, settings, processor and chat template."""
         folder.mkdir(parents=True, exist_ok=True)
         write(self.recipe, self.student, weights, folder)
+        for name in ("is_local", "local_files_only"):  # how it was loaded is no property of the tokenizer
+            self.reader.processor.tokenizer.init_kwargs.pop(name, None)
         self.reader.processor.save_pretrained(folder)
 
 
