@@ -9,6 +9,7 @@ normalise per batch instead of one per picture, and already in channels_last ord
 longest text.
 """
 
+import copy
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -127,6 +128,7 @@ class Clip:
         )
         text = getattr(model, "text", None)
         self._pad = text.config.pad_token_id if type(text).__name__ == "HFTextEncoder" else None
+        self._causal = _causal(model if text is None else text)
 
     def preprocess(self, image: "Image.Image") -> "Tensor":
         """Resize, crop or pad as open_clip's own inference transform does: uint8 (height, width, 3), on the CPU.
@@ -177,9 +179,11 @@ class Clip:
         return (longer[:-1] != longer[-1]).tolist()  # the empty text ends in padding
 
     def _lengths(self, tokens: "Tensor") -> "Tensor":
-        """Columns each row needs: up to its last real token for a masked text tower, all of them for any other."""
+        """Columns each row needs: to its last real token for a masked tower, to its end for a causal one, or all."""
         import torch
 
+        if self._causal:
+            return tokens.argmax(dim=1) + 1
         if self._pad is None:
             return torch.full((len(tokens),), tokens.shape[1])
         return (torch.arange(1, tokens.shape[1] + 1) * (tokens != self._pad)).amax(dim=1)
@@ -188,8 +192,18 @@ class Clip:
         import torch
 
         with torch.inference_mode(), self._autocast():
-            rows = self.model.encode_text(tokens.to(self.device, non_blocking=True))
+            rows = self._reader(tokens.shape[1]).encode_text(tokens.to(self.device, non_blocking=True))
             return torch.nn.functional.normalize(rows.float(), dim=-1)
+
+    def _reader(self, columns: int) -> Any:
+        """The model for texts of so many columns: open_clip's causal towers take no other number than their own."""
+        if not self._causal:
+            return self.model
+        if "text" not in self.model._modules:
+            return _cut(self.model, columns)
+        model = copy.copy(self.model)
+        model._modules = {**self.model._modules, "text": _cut(self.model.text, columns)}
+        return model
 
     def _autocast(self) -> Any:
         import torch
@@ -200,6 +214,24 @@ class Clip:
         import torch
 
         return torch.cat(parts).cpu().numpy() if parts else np.zeros((0, self.embedding_dim), dtype=np.float32)
+
+
+def _causal(text: Any) -> bool:
+    """Whether a text's row comes from its end token, which is the largest, and sees nothing behind it."""
+    pool = getattr(text, "text_pool_type", getattr(text, "pool_type", None))
+    plain = getattr(text, "attn_mask", None) is not None and getattr(text, "cls_emb", None) is None
+    return pool == "argmax" and plain
+
+
+def _cut(text: Any, columns: int) -> Any:
+    """A causal text tower with the same tensors but for fewer places."""
+    import torch
+
+    cut = copy.copy(text)
+    places = torch.nn.Parameter(text.positional_embedding[:columns], requires_grad=False)
+    cut._parameters = {**text._parameters, "positional_embedding": places}
+    cut._buffers = {**text._buffers, "attn_mask": text.attn_mask[:columns, :columns]}
+    return cut
 
 
 def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

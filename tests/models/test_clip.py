@@ -1,5 +1,6 @@
 """The open_clip adapter on the assembled tiny model: open_clip's own numbers, batched."""
 
+import json
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from potstill.models.clip import clip_revision, cosine, load_clip
 from potstill.models.tiny.clip import assemble
@@ -85,6 +87,40 @@ def test_truncated_and_rows_work_for_open_clips_own_tokenizer(clip):
     tokenizer = open_clip.get_tokenizer("ViT-B-32")
     other = type(clip)(clip.model, NoTransform, tokenizer, "x", "x", 1)
     assert other.truncated(["a " * 75, "a " * 76]) == [False, True]
+
+
+NETWORKS = {
+    "CLIP": {},
+    "CustomTextCLIP": {"custom_text": True},
+    "ends named": {"text_cfg": {"pool_type": "eos", "eos_id": 49407}},
+    "sees all": {"custom_text": True, "text_cfg": {"no_causal_mask": True, "pool_type": "first"}},
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_texts_are_cut_behind_their_end_and_their_rows_stay_the_same(network, tmp_path):
+    text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+    vision = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
+    changes = NETWORKS[network]
+    whole = {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text | changes.get("text_cfg", {})}
+    whole |= {name: x for name, x in changes.items() if name != "text_cfg"}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": whole, "preprocess_cfg": {}}))
+    torch.manual_seed(0)
+    made = {name: x for name, x in whole.items() if name != "custom_text"}
+    model = (open_clip.CustomTextCLIP if "custom_text" in whole else open_clip.CLIP)(**made).eval()
+    save_file(model.state_dict(), str(tmp_path / "open_clip_model.safetensors"))
+    loaded = load_clip(f"local-dir:{tmp_path}")
+    texts = ["a dog", "two cats on a mat", "", "word " * 100]
+    seen = []
+    embed = loaded._embed_tokens
+    loaded._embed_tokens = lambda tokens: seen.append(tokens.shape[1]) or embed(tokens)
+    rows = loaded.encode_texts(texts, batch_size=1)
+    with torch.inference_mode():
+        expected = model.encode_text(open_clip.get_tokenizer("ViT-B-32")(texts), normalize=True).numpy()
+    np.testing.assert_allclose(rows, expected, atol=1e-5)
+    causal = network in ("CLIP", "CustomTextCLIP")
+    assert seen == ([2, 4, 7, 77] if causal else [77] * 4)
+    assert tuple(loaded.encode_texts(texts[:1]).shape) == (1, 16)
 
 
 class HalfNormalize:
