@@ -2,9 +2,9 @@
 
     python -m potstill.models.tiny.chat_rows --prompts pipelines/synthesizers/prompts --out ROWS
 
-Parquet for the trainer `vlm` (`branches`), in the order in which they are learnt: `seeing` (captions, lists, cells,
-counts), `mixed` (all tasks), `judging` (all tasks, half of them grounded judges). Turns without a picture stand in rows
-of their own.
+Parquet for the trainer `vlm` (`branches`): ROWS/first in the order in which they are learnt, `seeing` (captions, lists,
+cells, counts), `mixed` (all tasks), `judging` (all tasks, half of them grounded judges); ROWS/second, `more` of the
+last. Turns without a picture stand in rows of their own.
 """
 
 import argparse
@@ -121,7 +121,7 @@ def write_rows(folder: Path, stage: str, scenes: int, prompts: Mapping[str, Prom
             turns = [
                 seeing_turns(scene, rng, TURNS)
                 if stage == "seeing"
-                else mixed_turns(scene, prompts, rng, TURNS, judging=stage == "judging")
+                else mixed_turns(scene, prompts, rng, TURNS, judging=stage in ("judging", "more"))
                 for scene in drawn
             ]
             rows = list(rows_of(drawn, bank.render(drawn, rng), turns))
@@ -132,7 +132,7 @@ def write_rows(folder: Path, stage: str, scenes: int, prompts: Mapping[str, Prom
     return path
 
 
-STAGES: Final = ("seeing", "mixed", "judging")
+STAGES: Final = ("seeing", "mixed", "judging", "more")
 SCHEMA: Final = pa.schema({
     "sample_id": pa.string(), "image": pa.binary(), "caption": pa.string(), "conversations": pa.string()
 })  # fmt: skip
@@ -143,12 +143,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=Path, required=True, help="folder of oasis_<name>.txt")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--scenes", type=int, nargs=3, default=(3072, 7936, 26_624), help="of each stage")
+    parser.add_argument(
+        "--scenes", type=int, nargs=len(STAGES), default=(3072, 7936, 26_624, 11_264), help="of each stage"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     prompts = read_prompts(options.prompts)
     for stage, scenes in zip(STAGES, options.scenes, strict=True):
-        write_rows(options.out, stage, scenes, prompts, options.seed)
+        folder = options.out / ("second" if stage == "more" else "first")
+        write_rows(folder, stage, scenes, prompts, options.seed)
 
 
 if __name__ == "__main__":
