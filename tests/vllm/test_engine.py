@@ -148,7 +148,7 @@ def test_an_adapter_answers_as_the_model_with_merged_weights_does(engine, adapte
     ).build()
     expected = ask(merged, requests + picks)
     assert facts(with_adapter) == facts(expected)
-    assert with_adapter[-1].choice_logprobs == pytest.approx(expected[-1].choice_logprobs, abs=2e-3)
+    assert with_adapter[-1].choice_logprobs == pytest.approx(expected[-1].choice_logprobs, abs=2e-3, rel=5e-4)
     assert sum(one.text != other.text for one, other in zip(with_adapter, without, strict=True)) >= 4
 
 
