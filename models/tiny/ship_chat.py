@@ -1,6 +1,6 @@
 """Brings a trained chat model into the form in which it is embedded: half precision, word vectors untied.
 
-python -m potstill.models.tiny.ship_chat --model trainings/chat/model --out models/tiny/chat
+python -m potstill.models.tiny.ship_chat --model trainings/second/model --out models/tiny/chat
 """
 
 import argparse
@@ -11,6 +11,7 @@ import torch
 from transformers import Idefics3ForConditionalGeneration
 
 from potstill.models.tiny.chat_tokens import load_processor
+from potstill.models.trainers.vlm_model import save_processor
 
 
 def ship(model: Path, out: Path) -> None:
@@ -26,10 +27,7 @@ def ship(model: Path, out: Path) -> None:
     copy.load_state_dict(state)
     copy.generation_config = given.generation_config
     copy.half().save_pretrained(out)
-    processor = load_processor(model)
-    for name in ("is_local", "local_files_only"):
-        processor.tokenizer.init_kwargs.pop(name, None)
-    processor.save_pretrained(out)
+    save_processor(load_processor(model), out)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -35,23 +35,16 @@ def packed(branches: Sequence[Tokens], image_token: int | None) -> Tokens:
                 "the conversations about a picture do not begin alike up to behind it, or learn the word right behind "
                 "it; put them into rows of their own"
             )
-    first, tails = branches[0], [slice(shared, len(each.ids)) for each in branches]
-    lengths = [shared, *(tail.stop - shared for tail in tails)]
-    kinds = {
-        name: np.concatenate(
-            [x[:shared], *(each.kinds[name][tail] for each, tail in zip(branches, tails, strict=True))]
-        )
-        for name, x in first.kinds.items()
-    }
-    kinds[SEGMENT] = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
-    kinds[POSITION] = np.concatenate([np.arange(shared), *(np.arange(tail.start, tail.stop) for tail in tails)])
-    ids, weight = (
-        np.concatenate(
-            [getattr(first, name)[:shared], *(getattr(b, name)[t] for b, t in zip(branches, tails, strict=True))]
-        )
-        for name in ("ids", "weight")
-    )
-    return Tokens(ids, weight, kinds, first.pixels)
+
+    def joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+        return np.concatenate([arrays[0][:shared], *(x[shared:] for x in arrays)])
+
+    lengths = [len(each.ids) for each in branches]
+    kinds = {name: joined([each.kinds[name] for each in branches]) for name in branches[0].kinds}
+    kinds[SEGMENT] = np.repeat(np.arange(len(lengths) + 1, dtype=np.int32), [shared, *(n - shared for n in lengths)])
+    kinds[POSITION] = joined([np.arange(n) for n in lengths])
+    ids, weight = joined([each.ids for each in branches]), joined([each.weight for each in branches])
+    return Tokens(ids, weight, kinds, branches[0].pixels)
 
 
 def _shared(branches: Sequence[Tokens]) -> int:

@@ -124,10 +124,8 @@ def tokenise_all(
     """
     first = tokenise(processor, written[0], images)
     seen = np.flatnonzero(first.ids == image_token)
-    mark = (
-        written[0].text.rfind(getattr(processor, "image_token", None) or "\0") if len(seen) and not first.kinds else -1
-    )
-    if mark < 0:
+    mark = written[0].text.rfind(getattr(processor, "image_token", None) or "\0")
+    if len(written) == 1 or mark < 0 or first.kinds or not len(seen):
         return [first, *(tokenise(processor, each, images) for each in written[1:])]
     start, place = int(seen[-1]) + 1, mark + len(processor.image_token)
     tails = [_tail(processor.tokenizer, each, place) for each in written]

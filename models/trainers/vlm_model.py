@@ -113,6 +113,13 @@ def write(recipe: VlmRecipe, model: PreTrainedModel, weights: Mapping[str, Tenso
         whole.to(dtype).save_pretrained(folder)
 
 
+def save_processor(processor: Any, folder: Path) -> None:
+    """Write it without how it was loaded, which is no property of the tokenizer."""
+    for name in ("is_local", "local_files_only"):
+        processor.tokenizer.init_kwargs.pop(name, None)
+    processor.save_pretrained(folder)
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without bars of progress."""

@@ -22,7 +22,7 @@ from potstill.models.trainers.parquet import groups
 from potstill.models.trainers.task import Inputs, Task
 from potstill.models.trainers.vlm import VlmRecipe
 from potstill.models.trainers.vlm_batch import ATTENTION, OWN, collated, last_answers, prompts
-from potstill.models.trainers.vlm_model import choose, load_model, plain_head, write
+from potstill.models.trainers.vlm_model import choose, load_model, plain_head, save_processor, write
 from potstill.models.trainers.vlm_rows import IDS, IDX, LOGP, REFERENCE, TARGET, WEIGHT, Reader, reader_of, two_ways
 
 CHUNKED = frozenset({
@@ -214,9 +214,7 @@ class VlmTask(Task):
         """Weights, settings, processor and chat template."""
         folder.mkdir(parents=True, exist_ok=True)
         write(self.recipe, self.student, weights, folder)
-        for name in ("is_local", "local_files_only"):  # how it was loaded is no property of the tokenizer
-            self.reader.processor.tokenizer.init_kwargs.pop(name, None)
-        self.reader.processor.save_pretrained(folder)
+        save_processor(self.reader.processor, folder)
 
 
 def _numbers(logits: Tensor | Hidden) -> Tensor:
