@@ -9,14 +9,16 @@ normalise per batch instead of one per picture, and already in channels_last ord
 longest text.
 """
 
-import copy
 import hashlib
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+
+from potstill.models.clip_texts import cut, is_causal
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -99,7 +101,10 @@ def load_clip(
 
 
 class Clip:
-    """An open_clip model as two functions, pictures -> rows and texts -> rows, and what a fingerprint needs."""
+    """An open_clip model as two functions, pictures -> rows and texts -> rows, and what a fingerprint needs.
+
+    Each method may be called from several threads at once.
+    """
 
     def __init__(
         self,
@@ -116,6 +121,7 @@ class Clip:
 
         self.model = model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
         self.tokenizer = tokenizer
+        self._one_tokenizes = threading.Lock()
         self.model_id, self.revision, self.embedding_dim = model_id, revision, embedding_dim
         self.context_length: int = tokenizer.context_length
         self.device = torch.device(device)
@@ -128,7 +134,7 @@ class Clip:
         )
         text = getattr(model, "text", None)
         self._pad = text.config.pad_token_id if type(text).__name__ == "HFTextEncoder" else None
-        self._causal = _causal(model if text is None else text)
+        self._causal = is_causal(model)
 
     def preprocess(self, image: "Image.Image") -> "Tensor":
         """Resize, crop or pad as open_clip's own inference transform does: uint8 (height, width, 3), on the CPU.
@@ -165,7 +171,7 @@ class Clip:
 
         if not texts:
             return self._rows([])
-        tokens = self.tokenizer(list(texts))
+        tokens = self._tokens(texts, self.context_length)
         lengths = self._lengths(tokens)
         order = torch.argsort(lengths, stable=True)
         rows = [self._embed_tokens(tokens[part][:, : int(lengths[part].max())]) for part in order.split(batch_size)]
@@ -175,8 +181,13 @@ class Clip:
         """True for each text that does not fit in `context_length` tokens, special tokens included."""
         if not texts:
             return []
-        longer = self.tokenizer([*texts, ""], context_length=self.context_length + 1)[:, -1]
+        longer = self._tokens([*texts, ""], self.context_length + 1)[:, -1]
         return (longer[:-1] != longer[-1]).tolist()  # the empty text ends in padding
+
+    def _tokens(self, texts: Sequence[str], columns: int) -> "Tensor":
+        """Token ids (n, columns). A tokenizer of Hugging Face keeps the last number of columns in itself: a lock."""
+        with self._one_tokenizes:
+            return self.tokenizer(list(texts), context_length=columns)
 
     def _lengths(self, tokens: "Tensor") -> "Tensor":
         """Columns each row needs: to its last real token for a masked tower, to its end for a causal one, or all."""
@@ -192,18 +203,9 @@ class Clip:
         import torch
 
         with torch.inference_mode(), self._autocast():
-            rows = self._reader(tokens.shape[1]).encode_text(tokens.to(self.device, non_blocking=True))
+            model = cut(self.model, tokens.shape[1]) if self._causal else self.model
+            rows = model.encode_text(tokens.to(self.device, non_blocking=True))
             return torch.nn.functional.normalize(rows.float(), dim=-1)
-
-    def _reader(self, columns: int) -> Any:
-        """The model for texts of so many columns: open_clip's causal towers take no other number than their own."""
-        if not self._causal:
-            return self.model
-        if "text" not in self.model._modules:
-            return _cut(self.model, columns)
-        model = copy.copy(self.model)
-        model._modules = {**self.model._modules, "text": _cut(self.model.text, columns)}
-        return model
 
     def _autocast(self) -> Any:
         import torch
@@ -214,24 +216,6 @@ class Clip:
         import torch
 
         return torch.cat(parts).cpu().numpy() if parts else np.zeros((0, self.embedding_dim), dtype=np.float32)
-
-
-def _causal(text: Any) -> bool:
-    """Whether a text's row comes from its end token, which is the largest, and sees nothing behind it."""
-    pool = getattr(text, "text_pool_type", getattr(text, "pool_type", None))
-    plain = getattr(text, "attn_mask", None) is not None and getattr(text, "cls_emb", None) is None
-    return pool == "argmax" and plain
-
-
-def _cut(text: Any, columns: int) -> Any:
-    """A causal text tower with the same tensors but for fewer places."""
-    import torch
-
-    cut = copy.copy(text)
-    places = torch.nn.Parameter(text.positional_embedding[:columns], requires_grad=False)
-    cut._parameters = {**text._parameters, "positional_embedding": places}
-    cut._buffers = {**text._buffers, "attn_mask": text.attn_mask[:columns, :columns]}
-    return cut
 
 
 def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

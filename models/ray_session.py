@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ import ray
 from potstill.config import RequestError
 
 START_TRIES = 3
+CONNECT_SECONDS = 10
 
 logger = logging.getLogger(__name__)
 
@@ -32,13 +34,21 @@ def session(address: str, spare_cpus: int) -> Iterator[None]:
         _start(num_cpus=(os.cpu_count() or 1) + spare_cpus, include_dashboard=False, **quiet)
     else:
         try:
+            _knock(os.environ.get("RAY_ADDRESS", "") if address == "auto" else address)
             ray.init(address=address, **quiet)
-        except ConnectionError as error:
+        except OSError as error:
             raise RequestError(f"no Ray cluster at {address!r}: {error}; start one, or use --ray local") from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raises ``OSError`` where nothing listens at ``host:port``; Ray itself would try for a quarter of an hour."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host.rpartition("/")[2].strip("[]"), int(port)), CONNECT_SECONDS).close()
 
 
 def _start(**settings: Any) -> None:

@@ -98,6 +98,11 @@ class RunDir:
         if self._fs.exists(self.path(name)):
             self._fs.rm(self.path(name), recursive=True)
 
+    def remove_unfinished(self) -> None:
+        """Delete what killed writers left behind; only for the holder of the lock, once nothing writes."""
+        for left in Path(self._root).rglob(".tmp-*") if self.local else ():
+            left.unlink(missing_ok=True)
+
     @contextmanager
     def writing(self, name: str, *, durable: bool = True) -> Iterator[IO[bytes]]:
         """A file that appears, or replaces the old one, as a whole when the block ends; on any error the old one stays.

@@ -21,9 +21,9 @@ import numpy as np
 import pyarrow as pa
 
 from potstill.config import RequestError
-from potstill.pipelines import choosing, chunk, members, product, record, schema
+from potstill.pipelines import choosing, chunk, members, product, record, schema, threads
 from potstill.pipelines.chunk import Chunk, ConservationError
-from potstill.pipelines.errors import RunFailed, TooManyErrors, named, unwrapped
+from potstill.pipelines.errors import RunFailed, TooManyErrors, unwrapped
 from potstill.pipelines.ledger import Ledger
 from potstill.pipelines.plan import Plan
 from potstill.pipelines.progress import Progress
@@ -36,9 +36,6 @@ from potstill.pipelines.worker import NOTES, STATS
 
 PLAN_FILE = "plan.yaml"
 RUN_FILE = "run.json"
-THREADS = 4
-LIGHT_ROWS, LIGHT_BYTES = 4000, 512 << 20
-"""Up to here a local run of light stages does without Ray, whose start costs as much as a thousand pictures."""
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +70,8 @@ class Runner:
 
     def __init__(self, plan: Plan, run: RunDir, ray_address: str, stack: ExitStack) -> None:
         self.plan, self.run = plan, run
-        self._address, self._stack, self._started_ray, self._light = ray_address, stack, False, False
+        self._address, self._stack, self._started_ray, self._small = ray_address, stack, False, False
+        self._threads = threads.Threads(run)
         self._prints = plan.fingerprints()
         self._attempt = uuid.uuid4().hex
         self._ledger = Ledger({stage.name: stage.kind for stage in plan.stages})
@@ -86,7 +84,7 @@ class Runner:
     def go(self) -> dict[str, Any]:
         """All steps, in order."""
         self._list()
-        self._light = self._is_light()
+        self._small = self._address == "local" and threads.suffice(self.plan, self.run, self._chunks)
         self.run.write_bytes(PLAN_FILE, record.dump_plan(self.plan))
         try:
             self._save("running")
@@ -118,16 +116,9 @@ class Runner:
     def _rows(self) -> int:
         return sum(part.rows for part in self._chunks)
 
-    def _is_light(self) -> bool:
-        """Whether threads will do. Not after a run that died amid a batch: Ray's workers can tell which row does it."""
-        size = sum(item.bytes for part in self._chunks for item in part.items)
-        if self._address != "local" or self._rows > LIGHT_ROWS or size > LIGHT_BYTES or self.run.exists(NOTES):
-            return False
-        return not self.plan.resources and all(stage.light for stage in self.plan.row_stages())
-
     def _ray(self) -> None:
         """Start or join Ray, once, and only when something must be computed that is too much for threads."""
-        if not self._started_ray and not self._light:
+        if not self._started_ray and not self._small:
             from potstill.models.ray_session import session
 
             logger.info("starting Ray (%s)", self._address)
@@ -141,8 +132,7 @@ class Runner:
 
             yield from unwrapped(stream.over_chunks(fn, calls))
             return
-        with ThreadPoolExecutor(THREADS) as pool:
-            yield from named(pool.map(lambda call: fn(*call), calls))
+        yield from self._threads.over_chunks(fn, calls)
 
     def _take_in(self) -> None:
         """Write ``images/`` for every chunk that is new or whose input has changed; then find exact duplicates."""
@@ -180,7 +170,7 @@ class Runner:
 
     def _map(self, fn: Callable[[Chunk], Any]) -> Iterator[Any]:
         """``fn`` over all chunks in threads, in order: for reading columns."""
-        with ThreadPoolExecutor(THREADS) as pool:
+        with ThreadPoolExecutor(threads.THREADS) as pool:
             yield from pool.map(fn, self._chunks)
 
     def _load(self, part: Chunk, columns: Sequence[str] | None) -> pa.Table:
@@ -222,7 +212,7 @@ class Runner:
         make = partial(Segment, self.plan, self.run, self._prints, self._attempt)
         if not self._started_ray:
             segment = make(start, stop)
-            yield segment, self._over_chunks(segment.compute, [(read,) for read in reads])
+            yield segment, self._threads.execute(segment, reads)
             return
         from potstill.pipelines import stream
 
@@ -366,7 +356,7 @@ class Runner:
             logger.warning("could not write %s: %s", RUN_FILE, second)
 
     def _clean(self) -> None:
-        """Remove the files of chunks that are gone, and notes about batches."""
+        """Remove the files of chunks that are gone, notes about batches, and what killed writers left."""
         current = {chunk.images_file(part.index) for part in self._chunks}
         current |= {chunk.samples_file(part.index) for part in self._chunks}
         for folder in ("images", "samples"):
@@ -375,3 +365,4 @@ class Runner:
                     self.run.remove(f"{folder}/{name}")
         self.run.remove_tree(NOTES)
         self.run.remove_tree(choosing.SCRATCH)
+        self.run.remove_unfinished()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +18,7 @@ from potstill.pipelines.plan import Plan
 from potstill.pipelines.rundir import RunDir
 from potstill.pipelines.stage import RowStage
 from potstill.pipelines.walk import walk
-from potstill.pipelines.worker import CHUNK, STATS, Worker, check_complete
+from potstill.pipelines.worker import CHUNK, STATS
 
 IMAGES_READ_AT_ONCE = 32
 """Rows of a row group of ``images/``: members of a group are read from anywhere."""
@@ -63,6 +62,10 @@ class Segment:
         """The row stages of the segment."""
         return [stage for stage in self.plan.stages[self.start : self.stop] if isinstance(stage, RowStage)]
 
+    def positions(self) -> list[int]:
+        """Where those stand in the plan."""
+        return [place for place in range(self.start, self.stop) if isinstance(self.plan.stages[place], RowStage)]
+
     def read(self, read: ChunkRead) -> pa.Table:
         """The chunk's table on its way into the actors: what they read, with the bytes of the images they will need."""
         columns = {schema.ERROR, *self.run_columns()}
@@ -103,12 +106,3 @@ class Segment:
         chunk.commit(self.run, self.plan, self.fingerprints, index, table.select([*keep, *names]))
         stats = table[STATS][0].as_py() if STATS in table.column_names else "{}"
         return pa.table({CHUNK: [index], "rows": [table.num_rows], "errors": [errors], STATS: [stats]})
-
-    def compute(self, read: ChunkRead) -> dict[str, Any]:
-        """Read, compute and commit a chunk in this process; what :meth:`commit` says about it. Raises as actors do."""
-        stages = self.plan.stages[self.start : self.stop]
-        positions = [self.start + place for place, stage in enumerate(stages) if isinstance(stage, RowStage)]
-        table = self.read(read)
-        result = Worker(self.plan, positions, self.run, self.attempt)(table)
-        check_complete(result, table[schema.SAMPLE_ID].to_pylist())
-        return self.commit(result).to_pylist()[0]

@@ -35,6 +35,7 @@ STATS = "_stats"
 """Column with a JSON object: per stage, rows computed and seconds."""
 MESSAGE_LIMIT = 2000
 WORKER_FAULT_EXIT = 70
+Lane = AbstractContextManager[Any]
 
 logger = logging.getLogger(__name__)
 
@@ -54,10 +55,12 @@ class WorkerDied(Exception):
 class Worker:
     """Stages of one actor, built once, applied to the tables of chunks. Safe to call from several threads.
 
-    A stage that works on one chunk at a time is never called twice at once, nor are two such stages.
+    A stage that works on one chunk at a time holds ``one`` meanwhile: never are two such stages called at once.
     """
 
-    def __init__(self, plan: Plan, positions: Sequence[int], run: RunDir, attempt: str) -> None:
+    def __init__(
+        self, plan: Plan, positions: Sequence[int], run: RunDir, attempt: str, one: Lane | None = None
+    ) -> None:
         self._plan, self._positions, self._run, self._attempt = plan, positions, run, attempt
         stages = [plan.stages[position] for position in positions]
         self._built: dict[int, BatchFn] = {
@@ -66,8 +69,8 @@ class Worker:
             if isinstance(stage, RowStage)
         }
         self._turns, self._clocks = Turns(), {position: Clock() for position in positions}
-        one = threading.Lock()
-        self._lanes: dict[int, AbstractContextManager[Any]] = {}
+        one = one or threading.Lock()
+        self._lanes: dict[int, Lane] = {}
         for position, stage in zip(positions, stages, strict=True):
             most = side_by_side(stage, plan.resources_of(stage)) if isinstance(stage, RowStage) else 1
             self._lanes[position] = threading.BoundedSemaphore(most) if most > 1 else one

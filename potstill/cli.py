@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -92,8 +93,6 @@ def run(
     ray: Annotated[str, typer.Option(help="local, auto, or host:port of a cluster.", envvar="POTSTILL_RAY")] = "",
 ) -> None:
     """Run a plan, or go on with a run: what stands in the directory is not computed again."""
-    import os
-
     from potstill.pipelines.runner import run_plan
 
     if not out:
@@ -230,7 +229,12 @@ def main(arguments: list[str] | None = None) -> None:
         code = EXIT_CODES.get(type(error).__name__)
         if code is None:
             raise
-        sys.exit(_fail(error, code))
+        _fail(error, code)
+        if isinstance(error, Interrupted):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)  # threads may still be at a batch that nobody waits for
+        sys.exit(code)
 
 
 def _fail(message: object, code: int) -> int:

@@ -3,6 +3,9 @@
 import json
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import open_clip
@@ -49,6 +52,21 @@ def test_text_rows_equal_the_plain_open_clip_loop(clip, plain):
     with torch.inference_mode():
         rows = model.encode_text(tokenizer(TEXTS), normalize=True).numpy()
     np.testing.assert_allclose(clip.encode_texts(TEXTS), rows, atol=1e-5)
+
+
+def test_one_thread_tokenises_at_a_time_as_the_tokenizer_keeps_its_length_in_itself(clip, monkeypatch):
+    tokenizer, inside = clip.tokenizer, threading.Lock()
+
+    def guarded(*arguments, **settings):
+        assert inside.acquire(blocking=False)
+        time.sleep(0.002)
+        inside.release()
+        return tokenizer(*arguments, **settings)
+
+    monkeypatch.setattr(clip, "tokenizer", guarded)
+    with ThreadPoolExecutor(4) as pool:
+        for cut in pool.map(clip.truncated, [TEXTS] * 16):
+            assert cut == [False, False, False, True, False]
 
 
 def test_preprocessing_is_open_clips_bit_for_bit(clip, plain, pictures):
