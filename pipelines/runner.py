@@ -71,7 +71,6 @@ class Runner:
     def __init__(self, plan: Plan, run: RunDir, ray_address: str, stack: ExitStack) -> None:
         self.plan, self.run = plan, run
         self._address, self._stack, self._started_ray, self._small = ray_address, stack, False, False
-        self._threads = threads.Threads(run)
         self._prints = plan.fingerprints()
         self._attempt = uuid.uuid4().hex
         self._ledger = Ledger({stage.name: stage.kind for stage in plan.stages})
@@ -132,7 +131,7 @@ class Runner:
 
             yield from unwrapped(stream.over_chunks(fn, calls))
             return
-        yield from self._threads.over_chunks(fn, calls)
+        yield from threads.over_chunks(fn, calls)
 
     def _take_in(self) -> None:
         """Write ``images/`` for every chunk that is new or whose input has changed; then find exact duplicates."""
@@ -212,7 +211,7 @@ class Runner:
         make = partial(Segment, self.plan, self.run, self._prints, self._attempt)
         if not self._started_ray:
             segment = make(start, stop)
-            yield segment, self._threads.execute(segment, reads)
+            yield segment, threads.execute(segment, reads)
             return
         from potstill.pipelines import stream
 

@@ -24,10 +24,6 @@ each column it writes (lists, NumPy or Arrow arrays; ``None`` is null). It may a
 for each row that failed and ``None`` for the others; those rows go to quarantine and the rest goes on."""
 
 
-WITHOUT_MODEL, WITH_MODEL = 4000, 1000
-"""Usual `in_process_rows`: Ray's start costs as much as a thousand pictures; a model may take a second for each."""
-
-
 class WorkerFault(Exception):
     """Raised by a stage whose process cannot go on (a dead engine, a lost GPU): the worker exits and is replaced."""
 
@@ -99,9 +95,9 @@ class RowStage(Stage):
     """Raised when the same settings give other results than before: cached columns are then computed anew."""
     speed: ClassVar[Mapping[str, Any]] = {}
     """Settings that change how fast a result comes, not the result: pydantic's ``exclude``; no part of the cache."""
-    in_process_rows: ClassVar[int] = 0
-    """Rows up to which a local run may compute it in threads of its own process, without Ray; 0: always with Ray. More
-    promises that the built function may be called from several threads, and that it never raises `WorkerFault`."""
+    in_process: ClassVar[bool] = False
+    """Whether a small local run may compute it in threads of its own process, without Ray: the built function may be
+    called from several threads, and never raises :class:`WorkerFault`."""
     batch_rows: ClassVar[int] = 64
     """Rows handed to the built function in one call, unless the plan's resources say otherwise."""
 

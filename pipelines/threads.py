@@ -1,6 +1,6 @@
 """A small local run without Ray: its chunks in a few threads of the process itself.
 
-Ray's start, and the imports of its workers, cost as much as a thousand pictures. A run that died amid a batch is not
+Ray's start, and the imports of its workers, cost as much as hashing thousands of pictures. A run that died amid a batch is not
 taken: workers can tell which row does it.
 """
 
@@ -20,53 +20,58 @@ from potstill.pipelines.errors import named
 from potstill.pipelines.plan import Plan
 from potstill.pipelines.rundir import RunDir
 from potstill.pipelines.segment import ChunkRead, Segment
-from potstill.pipelines.stage import WITHOUT_MODEL
 from potstill.pipelines.worker import NOTES, Worker, check_complete
 
 THREADS = 4
-MOST_BYTES = 512 << 20
+MOST_ROWS, MOST_BYTES = 4000, 512 << 20
 
 
 def suffice(plan: Plan, run: RunDir, chunks: Sequence[Chunk]) -> bool:
-    """Whether the plan asks for no resources, its input is small, and all its stages allow as many rows."""
-    most = min((stage.in_process_rows for stage in plan.row_stages()), default=WITHOUT_MODEL)
-    if plan.resources or sum(part.rows for part in chunks) > most or run.exists(NOTES):
+    """Whether the input is small, all stages allow it, and the plan asks for no resources."""
+    if plan.resources or run.exists(NOTES) or not all(stage.in_process for stage in plan.row_stages()):
         return False
-    return sum(item.bytes for part in chunks for item in part.items) <= MOST_BYTES
+    size = sum(item.bytes for part in chunks for item in part.items)
+    return sum(part.rows for part in chunks) <= MOST_ROWS and size <= MOST_BYTES
 
 
-class Threads:
-    """The threads of one run. An interrupt waits for none of them: what is under way then is not committed."""
+def over_chunks(fn: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+    """``fn(*call)`` for each call, in order."""
+    with _pool() as pool:
+        yield from named(pool.map(lambda call: fn(*call), calls))
 
-    def __init__(self, run: RunDir) -> None:
-        self._run, self._interrupted = run, threading.Event()
 
-    def over_chunks(self, fn: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
-        """``fn(*call)`` for each call, in order."""
-        pool = ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1))
-        try:
-            yield from named(pool.map(lambda call: fn(*call), calls))
-        except KeyboardInterrupt:
-            self._interrupted.set()
-            self._run.remove_tree(NOTES)
-            raise
-        finally:
-            pool.shutdown(wait=not self._interrupted.is_set(), cancel_futures=True)
+def execute(segment: Segment, reads: Sequence[ChunkRead]) -> Iterator[dict[str, Any]]:
+    """Run the segment over the chunks; yields one dict per committed chunk. The stages are built once.
 
-    def execute(self, segment: Segment, reads: Sequence[ChunkRead]) -> Iterator[dict[str, Any]]:
-        """Run the segment over the chunks; yields one dict per committed chunk. The stages are built once."""
-        worker = Worker(segment.plan, segment.positions(), segment.run, segment.attempt, one=nullcontext())
+    An interrupt waits for no batch; what is computed then is never committed, as another run may have begun.
+    """
+    worker = Worker(segment.plan, segment.positions(), segment.run, segment.attempt, one=nullcontext())
+    interrupted, committing = threading.Event(), threading.Lock()
 
-        def compute(read: ChunkRead) -> dict[str, Any]:
-            table = segment.read(read)
-            result = worker(table)
-            check_complete(result, table[schema.SAMPLE_ID].to_pylist())
-            if self._interrupted.is_set():
+    def compute(read: ChunkRead) -> dict[str, Any]:
+        table = segment.read(read)
+        result = worker(table)
+        check_complete(result, table[schema.SAMPLE_ID].to_pylist())
+        with committing:
+            if interrupted.is_set():
                 raise KeyboardInterrupt
             return segment.commit(result).to_pylist()[0]
 
+    pool = _pool()
+    try:
         with _one_thread_each():
-            yield from self.over_chunks(compute, [(read,) for read in reads])
+            yield from named(pool.map(compute, reads))
+    except KeyboardInterrupt:
+        with committing:
+            interrupted.set()
+        segment.run.remove_tree(NOTES)
+        raise
+    finally:
+        pool.shutdown(wait=not interrupted.is_set(), cancel_futures=True)
+
+
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1))
 
 
 @contextmanager

@@ -54,10 +54,10 @@ class Toy(RowStage):
 
 
 class Light(Toy):
-    """The same, but small runs of it need no Ray."""
+    """The same, but small runs of it do without Ray."""
 
     kind: Literal["light"] = "light"
-    in_process_rows: ClassVar[int] = 4000
+    in_process: ClassVar[bool] = True
 
 
 class Gate(RowStage):

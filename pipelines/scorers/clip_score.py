@@ -16,7 +16,7 @@ from pydantic import Field
 from potstill.pipelines import schema
 from potstill.pipelines.scorers.once import first_text
 from potstill.pipelines.scorers.text_windows import Windows, embed_texts
-from potstill.pipelines.stage import WITH_MODEL, BatchFn, RowStage
+from potstill.pipelines.stage import BatchFn, RowStage
 
 if TYPE_CHECKING:
     from potstill.models.clip import Clip
@@ -27,7 +27,7 @@ class ClipScore(RowStage):
 
     kind: Literal["clip_score"] = "clip_score"
     batch_rows: ClassVar[int] = 256
-    in_process_rows: ClassVar[int] = WITH_MODEL
+    in_process: ClassVar[bool] = True
     speed: ClassVar[Mapping[str, Any]] = {"batch_size": True}
 
     model: str = "tiny"

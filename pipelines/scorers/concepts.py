@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from potstill.pipelines import schema
 from potstill.pipelines.scorers.once import each_text, first_text
 from potstill.pipelines.scorers.text_measures import words
-from potstill.pipelines.stage import WITHOUT_MODEL, BatchFn, RowStage
+from potstill.pipelines.stage import BatchFn, RowStage
 
 
 class Concepts(RowStage):
@@ -25,7 +25,7 @@ class Concepts(RowStage):
 
     kind: Literal["concepts"] = "concepts"
     batch_rows: ClassVar[int] = 256
-    in_process_rows: ClassVar[int] = WITHOUT_MODEL
+    in_process: ClassVar[bool] = True
 
     text: tuple[str, ...] = Field(default=(schema.CAPTION, schema.RESPONSE), min_length=1)
     """Columns to take the text from: the first that is not blank."""

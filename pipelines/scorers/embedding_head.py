@@ -17,7 +17,7 @@ from pydantic import Field
 from potstill.config import RequestError
 from potstill.models.head import Layer, forward, load_layers
 from potstill.pipelines.rowset import unit, vectors
-from potstill.pipelines.stage import WITHOUT_MODEL, BatchFn, RowStage
+from potstill.pipelines.stage import BatchFn, RowStage
 
 
 class EmbeddingHead(RowStage):
@@ -29,7 +29,7 @@ class EmbeddingHead(RowStage):
 
     kind: Literal["embedding_head"] = "embedding_head"
     batch_rows: ClassVar[int] = 4096
-    in_process_rows: ClassVar[int] = WITHOUT_MODEL
+    in_process: ClassVar[bool] = True
 
     features: str = "clip_score_image"
     """Column of embeddings."""

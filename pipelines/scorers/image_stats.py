@@ -16,7 +16,7 @@ from pydantic import Field
 from potstill.pipelines import schema
 from potstill.pipelines.scorers.once import each_picture
 from potstill.pipelines.scorers.pixel_measures import measures
-from potstill.pipelines.stage import WITHOUT_MODEL, BatchFn, RowStage
+from potstill.pipelines.stage import BatchFn, RowStage
 
 Side = Literal["aspect", "min_side"]
 Noun = Literal["aspect", "min_side", "sharpness", "entropy", "contrast", "blank", "noise", "colourfulness"]
@@ -26,7 +26,7 @@ class ImageStats(RowStage):
     """Writes ``<name>_<noun>`` for sharpness, entropy, contrast, blank, noise, colourfulness, aspect, min_side."""
 
     kind: Literal["image_stats"] = "image_stats"
-    in_process_rows: ClassVar[int] = WITHOUT_MODEL
+    in_process: ClassVar[bool] = True
 
     columns: tuple[Noun, ...] = Field(default=get_args(Noun), min_length=1)
     """Which to write. With ``aspect`` and ``min_side`` alone, no pixel is read."""

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from potstill.pipelines import schema
 from potstill.pipelines.scorers.once import each_text, first_text
-from potstill.pipelines.stage import WITHOUT_MODEL, BatchFn, RowStage
+from potstill.pipelines.stage import BatchFn, RowStage
 
 UNDETERMINED = "und"
 """ISO 639-2 for a language that cannot be told."""
@@ -29,7 +29,7 @@ class Language(RowStage):
 
     kind: Literal["language"] = "language"
     batch_rows: ClassVar[int] = 256
-    in_process_rows: ClassVar[int] = WITHOUT_MODEL
+    in_process: ClassVar[bool] = True
 
     text: tuple[str, ...] = Field(default=(schema.CAPTION, schema.RESPONSE), min_length=1)
     """Columns to take the text from: the first that is not blank."""

@@ -16,7 +16,7 @@ from pydantic import Field
 from potstill.pipelines import schema
 from potstill.pipelines.rowset import unit, vectors
 from potstill.pipelines.scorers.boxes import cut
-from potstill.pipelines.stage import WITH_MODEL, BatchFn, RowStage
+from potstill.pipelines.stage import BatchFn, RowStage
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,7 +30,7 @@ class MaskedClipScore(RowStage):
 
     kind: Literal["masked_clip_score"] = "masked_clip_score"
     batch_rows: ClassVar[int] = 256
-    in_process_rows: ClassVar[int] = WITH_MODEL
+    in_process: ClassVar[bool] = True
     speed: ClassVar[Mapping[str, Any]] = {"batch_size": True}
 
     model: str = "tiny"

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from potstill.pipelines import evaluation
 from potstill.pipelines.rowset import unit, vectors
-from potstill.pipelines.stage import WITHOUT_MODEL, BatchFn, RowStage
+from potstill.pipelines.stage import BatchFn, RowStage
 
 
 class NormSim(RowStage):
@@ -25,7 +25,7 @@ class NormSim(RowStage):
 
     kind: Literal["norm_sim"] = "norm_sim"
     batch_rows: ClassVar[int] = 4096
-    in_process_rows: ClassVar[int] = WITHOUT_MODEL
+    in_process: ClassVar[bool] = True
 
     features: str = "clip_score_image"
     """Column of embeddings, in the rows and in the target set."""

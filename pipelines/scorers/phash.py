@@ -17,7 +17,7 @@ from PIL import Image
 
 from potstill.pipelines import schema
 from potstill.pipelines.scorers.once import each_picture
-from potstill.pipelines.stage import WITHOUT_MODEL, BatchFn, RowStage
+from potstill.pipelines.stage import BatchFn, RowStage
 
 BITS = 256
 FIELDS = 8
@@ -34,7 +34,7 @@ class PerceptualHash(RowStage):
     bytes, the mean red, green and blue of 8 x 8 fields, 0 to 255, row by row."""
 
     kind: Literal["phash"] = "phash"
-    in_process_rows: ClassVar[int] = WITHOUT_MODEL
+    in_process: ClassVar[bool] = True
     version: ClassVar[int] = 2
     batch_rows: ClassVar[int] = 256
 

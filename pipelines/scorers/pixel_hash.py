@@ -12,7 +12,7 @@ from PIL import Image
 from potstill.pipelines import schema
 from potstill.pipelines.pixels import decode
 from potstill.pipelines.scorers.once import each_picture
-from potstill.pipelines.stage import WITHOUT_MODEL, BatchFn, RowStage
+from potstill.pipelines.stage import BatchFn, RowStage
 
 BYTES = 16
 
@@ -25,7 +25,7 @@ class PixelHash(RowStage):
     """
 
     kind: Literal["pixel_hash"] = "pixel_hash"
-    in_process_rows: ClassVar[int] = WITHOUT_MODEL
+    in_process: ClassVar[bool] = True
 
     def reads(self) -> tuple[str, ...]:
         """The image."""

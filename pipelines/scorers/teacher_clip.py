@@ -17,7 +17,7 @@ from potstill.models.trainers import stored
 from potstill.pipelines import schema
 from potstill.pipelines.scorers.once import first_text
 from potstill.pipelines.scorers.views import Views, through_views
-from potstill.pipelines.stage import WITH_MODEL, BatchFn, RowStage
+from potstill.pipelines.stage import BatchFn, RowStage
 
 
 class TeacherClip(RowStage):
@@ -27,7 +27,7 @@ class TeacherClip(RowStage):
 
     kind: Literal["teacher_clip"] = "teacher_clip"
     batch_rows: ClassVar[int] = 64
-    in_process_rows: ClassVar[int] = WITH_MODEL
+    in_process: ClassVar[bool] = True
     speed: ClassVar[Mapping[str, Any]] = {"batch_size": True}
 
     model: str = "tiny"

@@ -16,7 +16,7 @@ from potstill.pipelines import schema
 from potstill.pipelines.scorers.once import each_text, first_text
 from potstill.pipelines.scorers.phrases import digest
 from potstill.pipelines.scorers.text_measures import measures
-from potstill.pipelines.stage import WITHOUT_MODEL, BatchFn, RowStage
+from potstill.pipelines.stage import BatchFn, RowStage
 
 Count = Literal["characters", "words", "longest_line"]
 Share = Literal[
@@ -31,7 +31,7 @@ class TextStats(RowStage):
     """Writes ``<name>_<noun>``: lengths, repetition, shares of characters, and flags such as refusal, url and html."""
 
     kind: Literal["text_stats"] = "text_stats"
-    in_process_rows: ClassVar[int] = WITHOUT_MODEL
+    in_process: ClassVar[bool] = True
 
     text: tuple[str, ...] = Field(default=(schema.CAPTION, schema.RESPONSE), min_length=1)
     """Columns to take the text from: the first that is not blank."""

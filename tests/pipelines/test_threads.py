@@ -68,7 +68,7 @@ def test_real_stages_run_with_no_ray_loaded(tmp_path):
 def test_the_result_is_that_of_a_run_with_ray(ray_session, tmp_path, monkeypatch):
     source = pictures(tmp_path / "in", ROWS, captions={3: "raise"})
     small = run_plan(plan(source), str(tmp_path / "small"))
-    monkeypatch.setattr(Light, "in_process_rows", 0)
+    monkeypatch.setattr(Light, "in_process", False)
     large = run_plan(plan(source), str(tmp_path / "large"))
     for stage in (*small["stages"], *large["stages"]):
         del stage["seconds"], stage["rows_per_second"]
@@ -82,12 +82,12 @@ def test_rows_of_a_model_are_those_of_a_worker_to_the_bit(ray_session, tmp_path,
     tree = plan(pictures(tmp_path / "in", ROWS, captions=texts), [{"kind": "clip_score", "text": ["caption"]}])
     assert fits(tree, tmp_path / "small")
     small = run_plan(tree, str(tmp_path / "small"))["content_hash"]
-    monkeypatch.setattr(ClipScore, "in_process_rows", 0)
+    monkeypatch.setattr(ClipScore, "in_process", False)
     assert not fits(tree, tmp_path / "large")
     assert run_plan(tree, str(tmp_path / "large"))["content_hash"] == small
 
 
-@pytest.mark.parametrize("kind", sorted(kind for kind, stage in ROW_STAGES.items() if stage.in_process_rows))
+@pytest.mark.parametrize("kind", sorted(kind for kind, stage in ROW_STAGES.items() if stage.in_process))
 def test_what_may_run_in_process_may_be_called_from_several_threads(kind, table, settings):
     function = ROW_STAGES[kind].model_validate({"kind": kind, "name": kind, **settings.get(kind, {})}).build()
     batches = [table.slice(start, 3) for start in range(0, table.num_rows, 3)] * 4
@@ -143,9 +143,9 @@ def test_only_small_local_runs_with_default_resources_do_without_ray(tmp_path, m
         update={"resources": {"light": plan(source).resources_of(plan(source).stages[0])}}
     )
     assert not fits(granted, tmp_path / "e")
-    for where, limit in ((Light, "in_process_rows"), (threads, "MOST_BYTES")):
+    for limit in ("MOST_ROWS", "MOST_BYTES"):
         with monkeypatch.context() as small:
-            small.setattr(where, limit, 4)
+            small.setattr(threads, limit, 4)
             assert not fits(plan(source), tmp_path / limit)
 
 
