@@ -1,7 +1,7 @@
 """A small local run without Ray: its chunks in a few threads of the process itself.
 
-Ray's start, and the imports of its workers, cost as much as hashing thousands of pictures. A run that died amid a batch is not
-taken: workers can tell which row does it.
+Ray's start, and the imports of its workers, cost as much as hashing thousands of pictures. A run that died amid a batch
+is not taken: workers can tell which row does it.
 """
 
 from __future__ import annotations
