@@ -92,6 +92,7 @@ def main() -> None:
             {
                 "source": {"kind": "folder", "path": str(source)},
                 "stages": [{"kind": "clip_score", "batch_size": options.batch}],
+                "resources": {"clip_score": {"num_cpus": 1}},  # a small run that asks for none does without Ray
             }
         )
         result = run_plan(plan, str(Path(folder, "out")))
