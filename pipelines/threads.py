@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
 from potstill.pipelines import schema
@@ -20,6 +20,7 @@ from potstill.pipelines.errors import named
 from potstill.pipelines.plan import Plan
 from potstill.pipelines.rundir import RunDir
 from potstill.pipelines.segment import ChunkRead, Segment
+from potstill.pipelines.stage import BatchFn, RowStage
 from potstill.pipelines.worker import NOTES, Worker, check_complete
 
 THREADS = 4
@@ -41,12 +42,22 @@ def over_chunks(fn: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> Ite
 
 
 def execute(segment: Segment, reads: Sequence[ChunkRead]) -> Iterator[dict[str, Any]]:
-    """Run the segment over the chunks; yields one dict per committed chunk. The stages are built once.
+    """Run the segment over the chunks; yields one dict per committed chunk.
 
     An interrupt waits for no batch; what is computed then is never committed, as another run may have begun.
     """
-    worker = Worker(segment.plan, segment.positions(), segment.run, segment.attempt, one=nullcontext())
     interrupted, committing = threading.Event(), threading.Lock()
+    stack = ExitStack()
+
+    def build(stage: RowStage) -> BatchFn:
+        """Build, and let torch, once it is there, compute in one thread for each caller, as in an actor of one CPU."""
+        fn = stage.build()
+        if torch := sys.modules.get("torch"):
+            stack.callback(torch.set_num_threads, torch.get_num_threads())
+            torch.set_num_threads(1)
+        return fn
+
+    worker = Worker(segment.plan, segment.positions(), segment.run, segment.attempt, nullcontext(), build)
 
     def compute(read: ChunkRead) -> dict[str, Any]:
         table = segment.read(read)
@@ -59,8 +70,7 @@ def execute(segment: Segment, reads: Sequence[ChunkRead]) -> Iterator[dict[str, 
 
     pool = _pool()
     try:
-        with _one_thread_each():
-            yield from named(pool.map(compute, reads))
+        yield from named(pool.map(compute, reads))
     except KeyboardInterrupt:
         with committing:
             interrupted.set()
@@ -68,22 +78,8 @@ def execute(segment: Segment, reads: Sequence[ChunkRead]) -> Iterator[dict[str, 
         raise
     finally:
         pool.shutdown(wait=not interrupted.is_set(), cancel_futures=True)
+        stack.close()
 
 
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1))
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Torch, if it is loaded, computes in one thread for each that calls it, as in an actor of one CPU."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        yield
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -13,9 +13,9 @@ import json
 import logging
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from potstill.pipelines import schema
 from potstill.pipelines.chunk import DONE, ConservationError
+from potstill.pipelines.clock import Clock
 from potstill.pipelines.notes import NOTES, Note, Turns
 from potstill.pipelines.plan import Plan
 from potstill.pipelines.rundir import RunDir
@@ -53,21 +54,25 @@ class WorkerDied(Exception):
 
 
 class Worker:
-    """Stages of one actor, built once, applied to the tables of chunks. Safe to call from several threads.
+    """Stages of one actor, applied to the tables of chunks. Safe to call from several threads.
 
+    A stage is built once, when the first row needs it: a model for which no row is left is not loaded.
     A stage that works on one chunk at a time holds ``one`` meanwhile: never are two such stages called at once.
     """
 
     def __init__(
-        self, plan: Plan, positions: Sequence[int], run: RunDir, attempt: str, one: Lane | None = None
+        self,
+        plan: Plan,
+        positions: Sequence[int],
+        run: RunDir,
+        attempt: str,
+        one: Lane | None = None,
+        build: Callable[[RowStage], BatchFn] = methodcaller("build"),
     ) -> None:
         self._plan, self._positions, self._run, self._attempt = plan, positions, run, attempt
         stages = [plan.stages[position] for position in positions]
-        self._built: dict[int, BatchFn] = {
-            position: stage.build()
-            for position, stage in zip(positions, stages, strict=True)
-            if isinstance(stage, RowStage)
-        }
+        self._built: dict[int, BatchFn] = {}
+        self._build, self._building = build, threading.Lock()
         self._turns, self._clocks = Turns(), {position: Clock() for position in positions}
         one = one or threading.Lock()
         self._lanes: dict[int, Lane] = {}
@@ -87,40 +92,22 @@ class Worker:
         pending = walk(self._plan, table, position + 1)[-1].pending
         if not pending.any():
             return table
+        fn = self._function(position, stage)
         with self._lanes[position], self._clocks[position].run() as seconds:
             columns = {name: table[name] for name in (schema.SAMPLE_ID, schema.IMAGE_ID)}
             columns |= read(self._plan, position, table, stage.reads())
             rows = pa.table(columns).filter(pa.array(pending))
             name = f"{NOTES}/{self._attempt}/{stage.name}-{table[CHUNK][0].as_py()}.json"
             size = self._plan.resources_of(stage).batch_rows or stage.batch_rows
-            outputs, errors = compute(stage, self._built[position], rows, size, Note(self._run, name, self._turns))
+            outputs, errors = compute(stage, fn, rows, size, Note(self._run, name, self._turns))
             table = _merge(table, pending, stage, outputs, errors)
         return _add_stats(table, stage.name, {"rows": rows.num_rows, "seconds": seconds()})
 
-
-class Clock:
-    """Shares time out among the calls that run at once, so that their seconds add up to those in which any ran."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running, self._each, self._at = 0, 0.0, 0.0
-
-    def _advance(self, change: int) -> float:
-        """Seconds that a call would have been given which had been there from the beginning."""
-        with self._lock:
-            now = time.perf_counter()
-            self._each += (now - self._at) / self._running if self._running else 0.0
-            self._at, self._running = now, self._running + change
-            return self._each
-
-    @contextmanager
-    def run(self) -> Iterator[Callable[[], float]]:
-        """Time a block; the function that it gets tells its seconds once the block has ended."""
-        begun, ended = self._advance(1), 0.0
-        try:
-            yield lambda: ended - begun
-        finally:
-            ended = self._advance(-1)
+    def _function(self, position: int, stage: RowStage) -> BatchFn:
+        with self._building:
+            if position not in self._built:
+                self._built[position] = self._build(stage)
+            return self._built[position]
 
 
 def compute(

@@ -30,7 +30,7 @@ EXCEPTIONS = {
     "pipelines/runner.py": (380, "the order of a run's steps reads best in one place"),
     "pipelines/plan.py": (270, "a plan, and what must hold between its parts"),
     "pipelines/chunk.py": (330, "a chunk's identity, reading and commit must agree with each other"),
-    "pipelines/worker.py": (275, "bisection and poison notes must agree with each other"),
+    "pipelines/worker.py": (270, "bisection and poison notes must agree with each other"),
     "pipelines/rundir.py": (275, "all of the file system, local and remote"),
 }
 

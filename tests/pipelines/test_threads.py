@@ -87,6 +87,17 @@ def test_rows_of_a_model_are_those_of_a_worker_to_the_bit(ray_session, tmp_path,
     assert run_plan(tree, str(tmp_path / "large"))["content_hash"] == small
 
 
+def test_a_model_for_which_no_row_is_left_is_not_loaded(tmp_path, monkeypatch):
+    source, built, build = pictures(tmp_path / "in", ROWS), [], Light.build
+    monkeypatch.setattr(Light, "build", lambda stage: [built.append(stage.name), build(stage)][1])
+    run_plan(plan(source, STAGES[:1]), str(tmp_path / "out"))
+    assert built == ["light"]
+    run_plan(plan(source, [{"kind": "light"}, {"kind": "light", "name": "after"}]), str(tmp_path / "out"))
+    assert built == ["light", "after"]
+    run_plan(plan(source, [{"kind": "light"}, {"kind": "filter", "keep": "light > 0"}]), str(tmp_path / "out"))
+    assert built == ["light", "after"]
+
+
 @pytest.mark.parametrize("kind", sorted(kind for kind, stage in ROW_STAGES.items() if stage.in_process))
 def test_what_may_run_in_process_may_be_called_from_several_threads(kind, table, settings):
     function = ROW_STAGES[kind].model_validate({"kind": kind, "name": kind, **settings.get(kind, {})}).build()

@@ -5,10 +5,11 @@ import pytest
 
 from potstill.pipelines import schema
 from potstill.pipelines.chunk import ConservationError
+from potstill.pipelines.clock import Clock
 from potstill.pipelines.notes import Note
 from potstill.pipelines.rundir import RunDir
 from potstill.pipelines.stage import RowStage
-from potstill.pipelines.worker import Clock, ContractError, check_complete, compute, join
+from potstill.pipelines.worker import ContractError, check_complete, compute, join
 
 
 class Doubled(RowStage):
@@ -237,7 +238,7 @@ def test_a_large_batch_that_kills_its_worker_is_computed_alone_in_groups_that_ge
 
 def test_seconds_of_calls_at_the_same_time_add_up_to_the_time_in_which_any_ran(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("potstill.pipelines.worker.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("potstill.pipelines.clock.time.perf_counter", lambda: now[0])
     clock = Clock()
     with clock.run() as first:
         now[0] += 1
