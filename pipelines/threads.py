@@ -14,14 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
 from typing import Any
 
-from potstill.pipelines import schema
 from potstill.pipelines.chunk import Chunk
 from potstill.pipelines.errors import named
 from potstill.pipelines.plan import Plan
 from potstill.pipelines.rundir import RunDir
 from potstill.pipelines.segment import ChunkRead, Segment
 from potstill.pipelines.stage import BatchFn, RowStage
-from potstill.pipelines.worker import NOTES, Worker, check_complete
+from potstill.pipelines.worker import NOTES, Worker
 
 THREADS = 4
 MOST_ROWS, MOST_BYTES = 4000, 512 << 20
@@ -60,9 +59,7 @@ def execute(segment: Segment, reads: Sequence[ChunkRead]) -> Iterator[dict[str, 
     worker = Worker(segment.plan, segment.positions(), segment.run, segment.attempt, nullcontext(), build)
 
     def compute(read: ChunkRead) -> dict[str, Any]:
-        table = segment.read(read)
-        result = worker(table)
-        check_complete(result, table[schema.SAMPLE_ID].to_pylist())
+        result = worker(segment.read(read))
         with committing:
             if interrupted.is_set():
                 raise KeyboardInterrupt

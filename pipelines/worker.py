@@ -81,9 +81,11 @@ class Worker:
             self._lanes[position] = threading.BoundedSemaphore(most) if most > 1 else one
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """The chunk with what its pending rows lacked."""
+        """The chunk with what its pending rows lacked; raises :class:`ConservationError` if not exactly its samples."""
+        ids = table[schema.SAMPLE_ID].to_pylist()
         for position in self._positions:
             table = self._advance(table, position)
+        check_complete(table, ids)
         return table
 
     def _advance(self, table: pa.Table, position: int) -> pa.Table:
